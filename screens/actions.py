@@ -183,8 +183,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("save", ("ctrl+s",), "Save", "Save the log, or what the filter keeps, to a file", "Log", ("log",)),
     Action("left", ("left", "H"), "Left", "Sideways to the left", "Log", ("log",)),
     Action("right", ("right", "L"), "Right", "Sideways to the right", "Log", ("log",)),
-    Action("survey", ("n",), "Network", "Links of all NPUs, and pings between them", "Preflight", ("preflight",), footer=8),
-    Action("survey-full", ("N",), "Full mesh", "The same, every NPU to every other; long", "Preflight", ("preflight",)),
+    Action("network", ("n",), "Network", "Links of all NPUs, and pings between them", "Preflight", ("preflight",), footer=8),
+    Action("network-full", ("N",), "Full mesh", "The same, every NPU to every other; long", "Preflight", ("preflight",)),
     Action("cancel-preflight", ("c",), "Stop asking", "Stop waiting for nodes", "Preflight", ("preflight",), footer=12),
     Action("containers", ("C",), "Containers", "Pull, create, start; `NODE=NAME` adopts", "Preflight", ("preflight",), True, 9),
     Action("weights", ("w",), "Weights", "Plan a copy of the model; `:weights FROM NODE…`", "Preflight", ("preflight",), True, 9),
@@ -204,7 +204,7 @@ ACTIONS: tuple[Action, ...] = (
 
 _GUARDED = frozenset(
     ["support-bundle", "verify", "preflight", "shell", "plain", "theme", "reload", "edit", "suspend", "pager",
-     "survey", "survey-full"]
+     "network", "network-full"]
 )  # fmt: skip
 
 BY_ID = {action.id: action for action in ACTIONS}
@@ -301,7 +301,7 @@ def bindings(place: Place, target: str) -> list[BindingType]:
     ]
 
 
-def begun_with(words: str) -> tuple[str, ...]:
+def starting_with(words: str) -> tuple[str, ...]:
     """Ids of the actions that start so, those that only look first."""
     begun = (action.id for action in ACTIONS if words and action.id.startswith(words))
     return tuple(sorted(begun, key=lambda name: name in CHANGING))

@@ -215,7 +215,7 @@ class ConsoleApp(App[int]):
 
         A dialog says it in a line of its own, and there it stays until that key.
         """
-        self.passing.said()
+        self.passing.shown()
         text = f"{title}: {message}" if title else message
         if (dialog := dialog_over(self)) is not None:
             dialog.note(text, ROLES[severity])
@@ -315,7 +315,7 @@ class ConsoleApp(App[int]):
 def dialog_over(app: App[int]) -> Dialog[object] | None:
     """The dialog that lies over the main screen; its code is loaded with the first one."""
     screen = app.screen_stack[-1] if app.screen_stack else None
-    return cast("Dialog[object]", screen) if hasattr(screen, "hears") else None
+    return cast("Dialog[object]", screen) if hasattr(screen, "accepts_key") else None
 
 
 async def _deliver(app: ConsoleApp, typed: TypedKey) -> None:
@@ -329,7 +329,7 @@ async def _deliver(app: ConsoleApp, typed: TypedKey) -> None:
         if app.passing.over():
             app.clear_notifications()
         if (dialog := dialog_over(app)) is not None:
-            if not dialog.hears(event, typed.at):
+            if not dialog.accepts_key(event, typed.at):
                 dialog.unheard(event)
                 return
             dialog.heard(event)

@@ -33,22 +33,22 @@ class Bell:
         self._acts: dict[tuple[str, str, str], float] = {}
         """(cluster, who, verb) -> when that was done that was told last."""
 
-    def hear(self, pictures: Iterable[ClusterSnapshot]) -> None:
-        """Take the pictures of a moment."""
-        pictures = tuple(pictures)
-        self._look_on(pictures)
-        found = {(each.cluster, alert.key): alert for each in pictures for alert in each.alerts}
+    def hear(self, snapshots: Iterable[ClusterSnapshot]) -> None:
+        """Take the newest snapshots of all clusters."""
+        snapshots = tuple(snapshots)
+        self._look_on(snapshots)
+        found = {(each.cluster, alert.key): alert for each in snapshots for alert in each.alerts}
         new = [alert for key, alert in found.items() if key not in self._told]
         self._told = frozenset(found)
         if new:
             self._ring(new)
 
-    def _look_on(self, pictures: Iterable[ClusterSnapshot]) -> None:
+    def _look_on(self, snapshots: Iterable[ClusterSnapshot]) -> None:
         found = [
-            (picture.cluster, act)
-            for picture in pictures
-            for act in picture.sightings
-            if GATHER_S <= picture.at - act.at < LATELY_S
+            (snapshot.cluster, act)
+            for snapshot in snapshots
+            for act in snapshot.sightings
+            if GATHER_S <= snapshot.at - act.at < LATELY_S
         ]
         for cluster, act in found:
             key = (cluster, act.who, act.verb)

@@ -69,7 +69,7 @@ class ConsoleDriver(LinuxDriver):
     _away = False
     _asked = False
     """Whether the answer to `_ASK_WIDTH` is still to come."""
-    _outlet: TerminalWriter | None = None
+    _writer: TerminalWriter | None = None
 
     def _get_terminal_size(self) -> tuple[int, int]:
         """Columns and rows. A terminal that reports none (`script`, a serial line) has 80x25, as rich assumes for it too:
@@ -79,21 +79,21 @@ class ConsoleDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Begin; the parent makes its writing thread by the name it finds."""
-        linux_driver.WriterThread = self._make_outlet  # type: ignore[attr-defined, assignment]
-        first = self._outlet is None
+        linux_driver.WriterThread = self._make_writer  # type: ignore[attr-defined, assignment]
+        first = self._writer is None
         super().start_application_mode()  # type: ignore[no-untyped-call]
         if first and self.input_tty:
             self._asked = True
             self.write(_ASK_WIDTH)
 
-    def _make_outlet(self, file: IO[str]) -> TerminalWriter:
-        self._outlet = TerminalWriter(file, self._gone, lambda lost: self._soon(lambda: self.on_drained(lost)))
-        return self._outlet
+    def _make_writer(self, file: IO[str]) -> TerminalWriter:
+        self._writer = TerminalWriter(file, self._gone, lambda lost: self._soon(lambda: self.on_drained(lost)))
+        return self._writer
 
     @property
     def late(self) -> bool:
         """Whether the terminal does not keep up; what is only nice to draw should wait."""
-        return self._outlet is not None and self._outlet.late
+        return self._writer is not None and self._writer.late
 
     def process_message(self, message: Message) -> None:
         """Take the answer about widths out of the input; everything else is the app's."""

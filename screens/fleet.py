@@ -1,6 +1,6 @@
 """The clusters that are open together, and the one that is meant now. It knows neither rows nor keys.
 
-A picture, a plan, an assignment belong to one cluster; whoever asks for "the session" gets the one that is meant.
+A snapshot, a plan and an assignment belong to one cluster; "the session" is that of the selected cluster.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Fleet:
         return len(self.sessions) > 1
 
     @property
-    def pictures(self) -> tuple[ClusterSnapshot, ...]:
-        """What is shown of each cluster: the newest picture, or the one held still."""
+    def snapshots(self) -> tuple[ClusterSnapshot, ...]:
+        """The shown snapshot of each cluster: the newest one, or the frozen one."""
         return self._frozen or tuple(each.snapshot for each in self.sessions)
 
     @property
-    def picture(self) -> ClusterSnapshot:
-        """What is shown of the cluster that is meant."""
-        return self.pictures[self.sessions.index(self.current)]
+    def snapshot(self) -> ClusterSnapshot:
+        """The shown snapshot of the selected cluster."""
+        return self.snapshots[self.sessions.index(self.current)]
 
     @property
     def bad_elsewhere(self) -> int:
         """Engines an operator must look at in the clusters that are not meant."""
-        others = (each for each in self.pictures if each is not self.picture)
+        others = (each for each in self.snapshots if each is not self.snapshot)
         return sum(engine.bad for each in others for engine in each.engines.values())
 
     @property
@@ -61,11 +61,11 @@ class Fleet:
 
     @property
     def frozen(self) -> bool:
-        """Whether the pictures are held still."""
+        """Whether the snapshots are frozen."""
         return self._frozen is not None
 
     def freeze(self) -> bool:
-        """Hold all pictures still, or let them go on; gives whether they are held."""
+        """Freeze all snapshots, or unfreeze them; gives whether they are frozen now."""
         self._frozen = None if self._frozen else tuple(each.snapshot for each in self.sessions)
         return self.frozen
 
@@ -78,7 +78,7 @@ class Fleet:
         return True
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Hear every new picture of every cluster; the answer ends it."""
+        """Call a listener with every new snapshot of every cluster; gives a function that ends it."""
         ends = [each.subscribe(listener) for each in self.sessions]
 
         def end() -> None:

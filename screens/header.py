@@ -52,7 +52,7 @@ class Header(Bar):
     DEFAULT_CSS = "Header { height: 2; }"
 
     def say(self, words: str) -> None:
-        """Say what is being done before there is a picture."""
+        """Say what the console does before it has a snapshot."""
         self.write(((" dsv4-console", "title"), (f"  {shown(words)}", "dim")))
 
     def draw(

@@ -85,7 +85,7 @@ class MainScreen(Screen[None]):
         self.pane_title = PaneTitle(id="pane-title")
         self.footer = Footer(id="footer")
         self.messages = Messages(id="messages")
-        self.messages.on_said = self.draw_footer
+        self.messages.on_lines_changed = self.draw_footer
         self.panes: dict[str, Pane | LogPane] = {}
         self.opened = PANES[0].id
         """Id of the open pane."""
@@ -137,9 +137,9 @@ class MainScreen(Screen[None]):
 
     @property
     def snapshot(self) -> ClusterSnapshot:
-        """What is shown of the cluster that is meant: the newest picture, or the one held still."""
+        """The shown snapshot of the selected cluster: the newest one, or the frozen one."""
         assert self.console.fleet is not None
-        return self.console.fleet.picture
+        return self.console.fleet.snapshot
 
     @property
     def pane(self) -> Pane | LogPane:
@@ -152,7 +152,7 @@ class MainScreen(Screen[None]):
         return cast(Place, getattr(self.focused, "place", "grid"))
 
     def take(self, snapshot: ClusterSnapshot) -> None:
-        """Show another picture, unless the operator holds them still."""
+        """Show another snapshot, unless the operator has frozen them."""
         fleet = self.console.fleet
         if fleet is None or not self.is_mounted:
             return
@@ -170,7 +170,7 @@ class MainScreen(Screen[None]):
             self.grid.show(())
             self.draw_tabs()
         else:
-            self.grid.take(fleet.pictures)
+            self.grid.take(fleet.snapshots)
             self.follow_cursor()
         self.draw_footer()
 
@@ -181,10 +181,10 @@ class MainScreen(Screen[None]):
             return
         running = fleet.acting
         self.header.draw(
-            fleet.picture,
+            fleet.snapshot,
             marks=len(self.grid.view.marks),
-            frozen_at=fleet.picture.at if fleet.frozen else None,
-            running=_words(running, fleet.picture) if running else "",
+            frozen_at=fleet.snapshot.at if fleet.frozen else None,
+            running=_words(running, fleet.snapshot) if running else "",
             problems=len(fleet.current.findings),
             keys=self.console.options.keys,
             elsewhere=fleet.bad_elsewhere,

@@ -1,4 +1,4 @@
-"""What is said in passing: lines in place of the footer. They cover nothing, because the areas above become smaller for them."""
+"""Short messages, shown in place of the footer. They cover nothing: the areas above become smaller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from textual.notifications import SeverityLevel
 
 MOST_ROWS = 4
-"""Rows of messages; the oldest go first, and of a longer message the end."""
+"""The most rows of messages. The oldest messages are dropped first; a longer message is cut at its end."""
 ROLES: dict[SeverityLevel, str] = {"information": "title", "warning": "bold warn", "error": "fail"}
 _SIGNS: dict[SeverityLevel, tuple[str, str]] = {"information": ("▪", "*"), "warning": ("!", "!"), "error": ("✗", "X")}
 _INDENT = 3
@@ -34,16 +34,16 @@ class Messages(LineWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._messages: list[_Message] = []
-        self.on_said: Callable[[], None] = lambda: None
-        """Called when a message comes or goes, for whoever makes room for this widget."""
+        self.on_lines_changed: Callable[[], None] = lambda: None
+        """Called when the lines change, so that the screen can make room for this widget."""
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What is said now, the oldest first."""
+        """The shown messages, the oldest first."""
         return tuple(each.text for each in self._messages)
 
     def say(self, text: str, severity: SeverityLevel, timeout_s: float) -> None:
-        """Show a text for so long (seconds); the same text that stands there already is not said twice."""
+        """Show a text for `timeout_s` seconds; a text that is shown already is moved to the end instead of shown twice."""
         self._messages = [each for each in self._messages if each.text != text]
         message = _Message(text, severity)
         self._messages.append(message)
@@ -51,12 +51,12 @@ class Messages(LineWidget):
         self._draw()
 
     def clear(self) -> None:
-        """Take them all away."""
+        """Remove all messages."""
         self._messages.clear()
         self._draw()
 
     def on_resize(self) -> None:
-        """Another width breaks texts elsewhere."""
+        """Wrap the texts for the new width."""
         self._draw()
 
     def _forget(self, message: _Message) -> None:
@@ -73,7 +73,7 @@ class Messages(LineWidget):
             rows = [*own, *rows]
         self.paint([(row, ()) for row in rows])
         self.styles.height = max(1, len(rows))
-        self.on_said()
+        self.on_lines_changed()
 
     def _lines(self, message: _Message) -> Iterator[Line]:
         cells = max(20, self.app.size.width - _INDENT - 1)

@@ -14,7 +14,7 @@ BURST_KEYS = 3
 QUIET_S = 0.06
 """How long the keyboard must have been still before a key that confirms."""
 OPENED_S = 0.3
-"""How long a dialog hears nothing after it has opened."""
+"""How long a dialog ignores keys after it has opened."""
 CALM_S = 0.5
 """How long after a burst nothing dangerous is started: the rest of the paste may come in a second piece."""
 

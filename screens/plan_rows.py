@@ -88,10 +88,10 @@ class PlanRows:
     def _summary_rows(self, cells: int) -> Iterator[Row]:
         label = ""
         for at, each in enumerate(self._summary):
-            yield from self._told(f"summary/{at}", each, cells, "" if each.label == label else each.label)
+            yield from self._summary_row(f"summary/{at}", each, cells, "" if each.label == label else each.label)
             label = each.label
 
-    def _told(self, key: str, each: SummaryRow, cells: int, label: str) -> Iterator[Row]:
+    def _summary_row(self, key: str, each: SummaryRow, cells: int, label: str) -> Iterator[Row]:
         room, role = max(20, cells - MARK_CELLS - LABEL_CELLS), _ROLES[each.grade]
         head = (self._mark(key, bool(each.more)), (fit(label, LABEL_CELLS), "dim"))
         for number, text in enumerate(wrap(shown(each.text), room)):

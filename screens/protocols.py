@@ -262,7 +262,7 @@ class Session(AssignmentBoard, NodeLinks, Protocol):
 
     @property
     def snapshot(self) -> ClusterSnapshot:
-        """The newest picture."""
+        """The newest snapshot."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -307,7 +307,7 @@ class Session(AssignmentBoard, NodeLinks, Protocol):
         """Let all nodes go; engines stay."""
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Be told of each new picture on the event loop; the answer ends it."""
+        """Call a listener with each new snapshot on the event loop; gives a function that ends it."""
 
     def command_text(self, engine: str) -> str:
         """Environment and command of an engine as a person would run it, secrets masked."""

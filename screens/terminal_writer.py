@@ -1,7 +1,7 @@
 """Writing to the terminal: in a thread of its own, never waited for, and given up when the terminal goes away.
 
 A terminal that stays but does not read (a laptop asleep behind plain SSH, a held screen) must not hold up plans, links and
-keys. What it cannot take is not kept: it gets a whole new picture once it reads again. What pictures show is not known here.
+keys. What it cannot take is not kept: it gets a whole new frame once it reads again. What frames show is not known here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import IO
 
 MOST_BYTES = 128 * 1024
-"""What may wait for a terminal; more is older than a new picture is worth."""
+"""The most that waits for a terminal; beyond it a new frame is better."""
 SHORT = 24
 """Text up to this length switches modes (cursor, mouse, screen) and is never thrown away."""
 LATE_S = 0.2

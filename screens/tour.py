@@ -157,7 +157,7 @@ class Tour:
         event = events.Key(key, key_to_character(key))
         dialog = dialog_over(self._app)
         if dialog is not None:
-            await self._until(lambda: dialog.hears(event, self._app.keys.clock()))
+            await self._until(lambda: dialog.accepts_key(event, self._app.keys.clock()))
         self._pressed = event
         self._app.post_message(event)
         await self._until(lambda: not self._app.order.busy)

@@ -123,14 +123,14 @@ def _readers(session: Session, engines: Sequence[str], args: argparse.Namespace,
         head = copy.read(0, HEAD_BYTES)
         return Timing(run_clock(session.snapshot, engine, copy.key.run, head, grown or time.time()), grown)
 
-    def told(engine: str, what: str) -> None:
+    def report(engine: str, what: str) -> None:
         print_message(f"{engine}: {what}")
 
     def polls(engine: str) -> re.Pattern[bytes] | None:
         seen = session.snapshot.engines.get(engine)
         return None if args.polls or seen is None else own_polls(session.deployment, seen.node)
 
-    return Readers(session.logs, engines, timing, told, run=args.earlier, tail=args.tail, since=since, hidden=polls)
+    return Readers(session.logs, engines, timing, report, run=args.earlier, tail=args.tail, since=since, hidden=polls)
 
 
 def _filled(session: Session, engines: Sequence[str]) -> bool:

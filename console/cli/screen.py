@@ -155,7 +155,7 @@ def _recorder(args: argparse.Namespace) -> Iterator[Recorder | None]:
     finally:
         recorder.close()
         why = f", then stopped: {recorder.problem}" if recorder.problem else ""
-        print_message(f"{counted(recorder.pictures, 'snapshot')} recorded to {recorder.path}{why}")
+        print_message(f"{counted(recorder.snapshots, 'snapshot')} recorded to {recorder.path}{why}")
 
 
 def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
@@ -180,7 +180,7 @@ def one_by_one(args: argparse.Namespace) -> Iterator[argparse.Namespace]:
 
 
 def _record(recorder: Recorder, session: Session) -> None:
-    session.subscribe(lambda picture: recorder.record(picture, session.deployment))
+    session.subscribe(lambda snapshot: recorder.record(snapshot, session.deployment))
 
 
 def _session(args: argparse.Namespace, held: Mapping[str, Assignment], layouts: Mapping[str, str]) -> Session:

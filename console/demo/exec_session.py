@@ -99,7 +99,7 @@ class Session:
             for descriptor in theirs:
                 os.close(descriptor)
         drained = (self._drain(stdout_read, process.stdout), self._drain(stderr_read, process.stderr))
-        await self._carry(process, ended, self._feed(process, stdin_write, pid), *drained)
+        await self._relay(process, ended, self._feed(process, stdin_write, pid), *drained)
 
     async def _run_in_terminal(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """The same in a pseudo-terminal, as for a person: output and errors are one stream, and the last reader ends it."""
@@ -115,9 +115,9 @@ class Session:
         finally:
             os.close(theirs)
         feed, drain = self._feed(process, writing, pid, ours), self._drain(ours, process.stdout)
-        await self._carry(process, ended, feed, drain)
+        await self._relay(process, ended, feed, drain)
 
-    async def _carry(
+    async def _relay(
         self,
         process: asyncssh.SSHServerProcess[bytes],
         ended: asyncio.Future[int],

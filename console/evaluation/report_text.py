@@ -45,7 +45,7 @@ def text(line: Line) -> str:
 def headline(record: Record) -> str:
     """The main figure of a result, or why it has none."""
     if record.error:
-        return _said(record.error)
+        return _one_line(record.error)
     for name in ("accuracy", "output_throughput"):
         if name in record.numbers:
             return str(record.numbers[name])
@@ -58,7 +58,7 @@ def verdict(record: Record) -> Line:
     judged = judge(record)
     if record.ending is not Ending.DONE:
         lost = f"; {record.failed_requests} of {total} requests failed" if record.failed_requests else ""
-        return ((_said(f"{record.ending}: {record.error}".rstrip(": ")) + lost, "fail"),)
+        return ((_one_line(f"{record.ending}: {record.error}".rstrip(": ")) + lost, "fail"),)
     if record.failed_requests:
         return ((f"FAILED: {record.failed_requests} of {total} requests", "fail"), (f", {headline(record)}", "plain"))
     if record.empty_answers:
@@ -83,19 +83,19 @@ def failures(record: Record) -> Line:
 def run_lines(record: Record, *, width: int, ascii_only: bool = False) -> Iterator[Line]:
     """One result as lines: verdict, load, failures, figures, percentiles of latencies, throughput and NPU use over time."""
     yield verdict(record)
-    yield ((f"{record.run}  ", "bold"), (_said(f"{record.tool}  {record.subject}  {record.deployment}"), "plain"))
+    yield ((f"{record.run}  ", "bold"), (_one_line(f"{record.tool}  {record.subject}  {record.deployment}"), "plain"))
     asked = " ".join(f"{name}={value}" for name, value in record.parameters.items())
-    yield ((_said(f"  {stamp(record.started_at)} on {record.node}, requests to {record.endpoint}"), "dim"),)
-    yield ((_said(f"  model {record.model}, layout {record.layout_hash}, {asked}"), "dim"),)
+    yield ((_one_line(f"  {stamp(record.started_at)} on {record.node}, requests to {record.endpoint}"), "dim"),)
+    yield ((_one_line(f"  model {record.model}, layout {record.layout_hash}, {asked}"), "dim"),)
     if record.versions:
         known = ", ".join(f"{name} {version}" for name, version in record.versions.items())
-        yield ((_said(f"  {known}"), "dim"),)
+        yield ((_one_line(f"  {known}"), "dim"),)
     yield (("  ", "plain"), *failures(record))
     if record.empty_answers is not None:
         word, tone = ("EMPTY ANSWERS", "fail") if record.empty_answers else ("empty answers", "plain")
         yield ((f"  {word:<24} {record.empty_answers}", tone),)
     for warning in record.warnings:
-        yield ((_said(f"  ! {warning}"), "warn"),)
+        yield ((_one_line(f"  ! {warning}"), "warn"),)
     yield from _figures(record)
     yield from latency_lines(record, width=width, ascii_only=ascii_only)
     yield from time_lines(record, width=width, ascii_only=ascii_only)
@@ -181,13 +181,13 @@ def comparison_lines(found: Comparison) -> Iterator[Line]:
     """Cautions first, then what became worse or better, then numbers with a difference that counts, then all others."""
     before, after = found.before, found.after
     for caution in found.cautions:
-        yield ((_said(f"! {caution}"), "warn"),)
+        yield ((_one_line(f"! {caution}"), "warn"),)
     yield _change(found)
     for name, record in (("before", before), ("after", after)):
         yield (
             (f"{name:<7} ", "dim"),
             (record.run, "bold"),
-            (_said(f"  {record.tool}  {record.subject}  {stamp(record.started_at)}"), "dim"),
+            (_one_line(f"  {record.tool}  {record.subject}  {stamp(record.started_at)}"), "dim"),
         )
     yield ((f"{'':<{NAME_CELLS}}{'before':>{NUMBER_CELLS}}{'after':>{NUMBER_CELLS}}{'change':>10}", "dim"),)
     matters = [each for each in found.differences if each.matters]
@@ -294,24 +294,24 @@ def _goal(name: str, newest: Record | None) -> Iterator[Line]:
     goal = newest.reference if newest else None
     value = newest.number("accuracy") if newest else None
     points = "-" if goal is None or value is None else f"{value - goal:+.2f}"
-    head = f"{_said(name):<16} {_percent(goal):>9} {_percent(value):>9} {points:>8}  "
+    head = f"{_one_line(name):<16} {_percent(goal):>9} {_percent(value):>9} {points:>8}  "
     verdict = judge(newest) if newest else None
     if newest is None:
         yield ((head, "plain"), (f"not measured yet: eval {name}", "dim"))
     elif verdict is None or verdict.passed is None:
         yield ((head, "plain"), ("no verdict", "dim"), (f"  {newest.run}", "dim"))
-        yield ((f"  {_said(verdict.text)}" if verdict else "", "dim"),)
+        yield ((f"  {_one_line(verdict.text)}" if verdict else "", "dim"),)
     elif verdict.passed:
         yield ((head, "plain"), ("passed", "ok"), (f"  {newest.run}", "dim"))
     else:
         yield ((head, "plain"), ("FAILED", "fail"), (f"  {newest.run}", "dim"))
         if value is None or not newest.clean:
-            yield ((f"  {_said(verdict.text)}", "fail"),)
+            yield ((f"  {_one_line(verdict.text)}", "fail"),)
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _said(words: str) -> str:
+def _one_line(words: str) -> str:
     return clean(words).replace("\n", " ").replace("\t", " ")

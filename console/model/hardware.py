@@ -62,7 +62,7 @@ class Kind:
     driver_mib: int = 0
     """HBM in use on an idle device, for estimates."""
     plane: Plane = ""
-    survey: tuple[str, ...] = ()
+    hccn_queries: tuple[str, ...] = ()
     """The queries of `hccn_tool` for each device (vllm-ascend, installation: verify multi-node communication)."""
     super_pods: bool = False
     """Whether nodes belong to a super pod, whose network does not reach nodes outside of it."""
@@ -90,14 +90,14 @@ KINDS: Mapping[str, Kind] = {
         idle_mib=3600,
         driver_mib=3500,
         plane="roce",
-        survey=("link", "net_health", "netdetect", "gateway", "ip", "tls", "lldp"),
+        hccn_queries=("link", "net_health", "netdetect", "gateway", "ip", "tls", "lldp"),
     ),
     "a3": Kind(
         "Atlas 800 A3",
         idle_mib=3600,
         driver_mib=3100,
         plane="hccs",
-        survey=("link", "net_health", "tls", "ip", "vnic"),
+        hccn_queries=("link", "net_health", "tls", "ip", "vnic"),
         super_pods=True,
         image_suffix="a3",
     ),
@@ -107,7 +107,7 @@ KINDS: Mapping[str, Kind] = {
         idle_mib=7168,
         driver_mib=6100,
         plane="roce",
-        survey=("link", "net_health", "netdetect", "gateway", "ip", "lldp"),
+        hccn_queries=("link", "net_health", "netdetect", "gateway", "ip", "lldp"),
         device_nodes=("/dev/davinci_manager", "/dev/hisi_hdc", "/dev/ummu", "/dev/uburma"),
         driver_mounts=(
             "/usr/local/dcmi",

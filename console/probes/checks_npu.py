@@ -26,7 +26,7 @@ from console.probes.check_types import (
     unknown,
     warned,
 )
-from console.probes.hccn import DeviceNet, Ping, parse_conf, parse_survey, survey_probe
+from console.probes.hccn import DeviceNet, Ping, hccn_probe, parse_conf, parse_hccn
 from console.probes.npu_details import parse_super_pod, with_all_processes
 from console.probes.npu_smi import SEARCH_PATH, info_probe, parse_info
 from console.probes.tool_lock import TURN_S, turn_function
@@ -63,17 +63,17 @@ def _if(holds: Callable[[Kind], object]) -> Callable[[NodeRequirements], bool]:
 
 
 def _inquiries_hccn(hardware: str) -> ProbeCommand:
-    probe = survey_probe(range(HARDWARE[hardware].devices), KINDS[hardware].survey)
+    probe = hccn_probe(range(HARDWARE[hardware].devices), KINDS[hardware].hccn_queries)
     return ProbeCommand(
         f"hccn-{hardware}", "host", probe.argv[2], timeout_s=probe.timeout_s, needed=_is(hardware), lane="driver"
     )
 
 
-_SURVEYED = tuple(name for name, kind in KINDS.items() if kind.survey)
+_WITH_HCCN = tuple(name for name, kind in KINDS.items() if kind.hccn_queries)
 """Kinds of hardware whose devices have their own network."""
 
 PROBE_COMMANDS = (
-    *map(_inquiries_hccn, _SURVEYED),
+    *map(_inquiries_hccn, _WITH_HCCN),
     ProbeCommand("hccn-conf", "host", _CONF, needed=_has_npus),
     ProbeCommand("hccn-conf-container", "container", _CONF, needed=_has_npus),
     ProbeCommand(
@@ -104,7 +104,7 @@ PROBE_COMMANDS = (
 
 def _each(answer: Answer, wanted: NodeRequirements, wrong: Callable[[DeviceNet], str]) -> tuple[list[str], list[str]]:
     """(problems with their devices, devices without an answer)."""
-    found = parse_survey(answer.stdout)
+    found = parse_hccn(answer.stdout)
     absent = [str(device) for device in range(wanted.devices) if device not in found]
     return [f"{device}: {text}" for device, net in sorted(found.items()) if (text := wrong(net))], absent
 
@@ -131,7 +131,7 @@ def _link(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
     found = _net(lambda net: "" if net.link == "UP" else net.link or net.failures.get("link", "unknown"), "UP")(
         answer, wanted
     )
-    whole = [net.link for net in parse_survey(answer.stdout).values()]
+    whole = [net.link for net in parse_hccn(answer.stdout).values()]
     if kind_of(wanted.hardware).plane == "hccs" and len(whole) == wanted.devices and set(whole) == {"DOWN"}:
         return warned("all links DOWN, a known false alarm on A3", "the pings over the vNIC plane (8b) decide")
     return found
@@ -144,7 +144,7 @@ def _health(net: DeviceNet) -> str:
 
 
 def _tls(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
-    found = parse_survey(answer.stdout)
+    found = parse_hccn(answer.stdout)
     switches = Counter(net.tls for net in found.values())
     if len(found) < wanted.devices or None in switches:
         return unknown(
@@ -161,7 +161,7 @@ def _tls(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
 
 def _addresses(field: str) -> Callable[[Answer, NodeRequirements], CheckOutcome]:
     def judge(answer: Answer, wanted: NodeRequirements) -> CheckOutcome:
-        found = parse_survey(answer.stdout)
+        found = parse_hccn(answer.stdout)
         values = [getattr(net, field) for _, net in sorted(found.items())]
         twice = [value for value, count in Counter(values).items() if value and count > 1]
         if twice:
@@ -316,7 +316,7 @@ _TALK = "The ranks of all nodes exchange data over the network of the NPUs."
 _HW = "let somebody check the cable, the optical module and the switch port of the named device"
 
 
-def _surveyed(
+def _hccn_checks(
     id: str,
     title: str,
     query: str,
@@ -328,8 +328,8 @@ def _surveyed(
     """The check for every kind of hardware that supports the query."""
     return [
         Check(id, title, f"hccn-{each}", judge, why, remedy, same=same, network=True, applies=_is(each))
-        for each in _SURVEYED
-        if query in KINDS[each].survey
+        for each in _WITH_HCCN
+        if query in KINDS[each].hccn_queries
     ]
 
 
@@ -343,8 +343,8 @@ def _roce(
 ) -> list[Check]:
     return [
         Check(id, title, f"hccn-{each}", judge, _TALK, remedy, blocks, network=True, applies=_is(each))
-        for each in _SURVEYED
-        if KINDS[each].plane == "roce" and query in KINDS[each].survey
+        for each in _WITH_HCCN
+        if KINDS[each].plane == "roce" and query in KINDS[each].hccn_queries
     ]
 
 
@@ -359,13 +359,13 @@ PINGS = {
 CHECKS = (
     *_roce("1", "switch port of every NPU", "lldp",
         _net(lambda net: _missing(net, "switch_port", "lldp", "none"), "see a switch"), _HW, False),
-    *_surveyed("2", "links of the NPUs", "link", _link, _TALK, _HW),
+    *_hccn_checks("2", "links of the NPUs", "link", _link, _TALK, _HW),
     *_roce("3", "network health of the NPUs", "net_health", _net(_health, "healthy"), _HW),
     *_roce("4", "netdetect address", "netdetect", _net(lambda net: _missing(net, "netdetect", "netdetect", "unset"), "have one"),
         "hccn_tool -i N -netdetect -s address GATEWAY", False),
     *_roce("5", "gateway of the NPUs", "gateway", _net(lambda net: _missing(net, "gateway", "gateway", "none"), "have one"),
         "hccn_tool -i N -gateway -s gateway ADDRESS"),
-    *_surveyed("6", "TLS of the NPUs", "tls", _tls, "Devices with TLS on cannot connect to devices with TLS off (EI0006).",
+    *_hccn_checks("6", "TLS of the NPUs", "tls", _tls, "Devices with TLS on cannot connect to devices with TLS off (EI0006).",
               "hccn_tool -i N -tls -s enable 0 on every device of every node", same=True),
     *_roce("7", "addresses of the NPUs", "ip", _addresses("address"), "hccn_tool -i N -ip -s address A netmask M"),
     Check("7b", "vNIC addresses", "hccn-a3", _addresses("vnic_address"), _TALK, "the driver creates the vNIC plane; see dmesg",

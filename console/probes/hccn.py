@@ -1,7 +1,7 @@
 """Parses the output of `hccn_tool`: addresses, links, gateways, TLS and pings of the network of the NPUs.
 
-A survey asks every device of a node, one after the other, and marks each answer with device, query and exit code. Success
-text comes on stdout and errors on stderr; the survey joins them. Judging a fact is preflight's job.
+The probe asks every device of a node, one after the other, and marks each answer with device, query and exit code. Success
+text is on stdout and errors are on stderr; the probe joins them. Preflight judges the facts.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Ping:
         return None if self.sent is None else self.sent > 0 and self.received == self.sent
 
 
-def survey_probe(devices: Iterable[int], queries: Iterable[str], limit_s: int = 5) -> Probe:
+def hccn_probe(devices: Iterable[int], queries: Iterable[str], limit_s: int = 5) -> Probe:
     """A command that runs all queries for all devices, one after the other; runs on request only. Needs root."""
     ids, names = [str(each) for each in devices], list(queries)
     script = _SURVEY.format(
@@ -131,8 +131,8 @@ def ping_probe(pairs: Iterable[tuple[int, str]], *, hccs: bool, limit_s: int = 1
     return Probe("hccn-ping", ("sh", "-c", script), every_s=86400.0, timeout_s=timeout_s)
 
 
-def parse_survey(data: bytes) -> dict[int, DeviceNet]:
-    """Device → its answers. An answer counts only with its end mark, so that an incomplete survey has no wrong values."""
+def parse_hccn(data: bytes) -> dict[int, DeviceNet]:
+    """Device → its answers. An answer counts only with its end mark, so that incomplete output has no wrong values."""
     found: dict[int, DeviceNet] = {}
     for device, query, _, lines, code in _sections(data):
         facts = parse_answer("\n".join(lines).encode() + b"\n")

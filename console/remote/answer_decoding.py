@@ -22,7 +22,7 @@ from console.node.metrics_text import (
 )
 from console.node.questions import FIGURES, MAX_MODELS, MAX_QUESTIONS, MAX_TEXT, MODELS, TEXT
 from console.probes.metrics import EngineScrape, Histogram, Scrape
-from console.remote.frame_decoding import Moment, Said, Seconds, Size, Text, WireError, Word, read_as
+from console.remote.frame_decoding import Moment, HelperData, Seconds, Size, Text, WireError, Word, read_as
 
 Figure = Annotated[float, Field(ge=0, le=MAX_VALUE, allow_inf_nan=False)]
 Steps = Annotated[list[Figure], Field(min_length=1, max_length=MAX_BOUNDS)]
@@ -32,7 +32,7 @@ Shown = Annotated[str, Field(max_length=MAX_TEXT)]
 _WORDS = len(COUNTERS) + MAX_REASONS
 
 
-class _Answer(Said):
+class _Answer(HelperData):
     id: Size
     took_s: Seconds
     status: Status
@@ -40,18 +40,18 @@ class _Answer(Said):
     said: JsonValue = None
 
 
-class _Same(Said):
+class _Same(HelperData):
     ids: Annotated[list[tuple[Size, Seconds]], Field(max_length=MAX_QUESTIONS)]
 
 
-class _Engine(Said):
+class _Engine(HelperData):
     g: Annotated[dict[Word, Figure], Field(max_length=len(GAUGES) + 1)]
     c: Annotated[dict[Word, Figure], Field(max_length=_WORDS)]
     h: Annotated[dict[Word, tuple[Figure, Steps]], Field(max_length=len(HISTOGRAMS))]
     t: Moment | None = None
 
 
-class _Figures(Said):
+class _Figures(HelperData):
     model: Model
     bounds: Annotated[
         dict[Word, Annotated[list[Figure], Field(max_length=MAX_BOUNDS)]], Field(max_length=len(HISTOGRAMS))
@@ -59,15 +59,15 @@ class _Figures(Said):
     engines: Annotated[dict[Word, _Engine], Field(min_length=1, max_length=MAX_RANKS)]
 
 
-class _Fault(Said):
+class _Fault(HelperData):
     fault: Shown
 
 
-class _Models(Said):
+class _Models(HelperData):
     ids: Annotated[list[Model], Field(max_length=MAX_MODELS)]
 
 
-class _Words(Said):
+class _Words(HelperData):
     text: Shown
 
 

@@ -83,13 +83,13 @@ Key = tuple[Name, Name, Name]
 Spec = Annotated[dict[str, JsonValue], AfterValidator(_plain)]
 
 
-class Said(BaseModel):
+class HelperData(BaseModel):
     """Base of all data of a helper; additional keys of a newer helper are ignored."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-class _Hello(Said):
+class _Hello(HelperData):
     hostname: Word
     boot_id: Word
     uid: Pid
@@ -99,13 +99,13 @@ class _Hello(Said):
     zone: JsonValue = None
 
 
-class _Exit(Said):
+class _Exit(HelperData):
     code: Code | None = None
     signal: Code | None = None
     at: Moment | None = None
 
 
-class _Run(Said):
+class _Run(HelperData):
     key: Key
     verdict: RunVerdict
     pid: Pid | None
@@ -126,7 +126,7 @@ class _Run(Said):
     spec: Spec
 
 
-class _Unmanaged(Said):
+class _Unmanaged(HelperData):
     pid: Pid
     start: Size
     owner: Word
@@ -138,7 +138,7 @@ class _Unmanaged(Said):
     below: Annotated[tuple[Pid, ...], Field(max_length=MAX_PIDS)]
 
 
-class _Runs(Said):
+class _Runs(HelperData):
     runs: Annotated[list[_Run], Field(max_length=MAX_RUNS)]
     unmanaged: Annotated[list[_Unmanaged], Field(max_length=MAX_UNMANAGED)]
     left_runs: Size = 0
@@ -148,34 +148,34 @@ class _Runs(Said):
     clock: Moment
 
 
-class _Refused(Said):
+class _Refused(HelperData):
     message: Text
     hint: Text = ""
 
 
-class _LogError(Said):
+class _LogError(HelperData):
     key: Key
     message: Text
 
 
-class _Stage(Said):
+class _Stage(HelperData):
     key: Key
     stage: Annotated[str, Field(pattern=r"^(TERM|KILL|stuck|stopped)( [ -~]{0,80})?$")]
 
 
-class _Log(Said):
+class _Log(HelperData):
     key: Key
     offset: Size
     size: Size
     restarted: Literal["", "truncated", "replaced", "rewritten"]
 
 
-class _Digest(Said):
+class _Digest(HelperData):
     length: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Facts(Said):
+class _Facts(HelperData):
     at: Moment
     took_s: Seconds
     exit_code: Code | None
@@ -183,7 +183,7 @@ class _Facts(Said):
     truncated: bool
 
 
-class _Left(Said):
+class _Left(HelperData):
     outcome: Literal["stopped", "stuck", "absent"]
     processes: Annotated[list[tuple[Pid, Word, Pid, Word]], Field(max_length=MAX_PIDS)]
     killed: Size
@@ -194,7 +194,7 @@ class _Stop(_Left):
     key: Key
 
 
-class _Lease(Said):
+class _Lease(HelperData):
     holder: Word
     verb: Word
     token: Word
@@ -209,7 +209,7 @@ class _Lease(Said):
     taken_from: Word | None = None
 
 
-class _LeaseAnswer(Said):
+class _LeaseAnswer(HelperData):
     lease: _Lease | None = None
     notes: Spec | None = None
     given: bool | None = None

@@ -10,7 +10,7 @@ from console.model.deployment import EVERY
 from console.model.plan import Verb
 from console.model.suggestions import did_you_mean, suggestions
 from console.releases.facts import names
-from screens.actions import ACTIONS, BY_ID, CHANGING, begun_with, find_action
+from screens.actions import ACTIONS, BY_ID, CHANGING, find_action, starting_with
 from screens.candidates import Candidate, plain_width
 from screens.controllers.engine_names import engines_named
 from screens.controllers.evaluations import BEGINNINGS
@@ -200,7 +200,7 @@ class CommandLine:
             reshaping[action.id](rest.replace(",", " ").split())
         elif action is not None and action.id in _VERBS:
             self._act_on(_VERBS[action.id], rest)
-        elif len(near := begun_with(verb)) > 1:
+        elif len(near := starting_with(verb)) > 1:
             screen.notify(f"{shown(verb)} is not clear: {', '.join(near)}", severity="warning", markup=False)
         else:
             self._unknown(verb)

@@ -54,7 +54,7 @@ class EngineActions:
     def act(self, verb: Verb, engines: Sequence[str] | None = None) -> None:
         """Show the plan of a verb on these engines, or on the chosen ones."""
         screen = self._screen
-        if not self._armed():
+        if not self._may_change():
             return
         marks: Set[str] = frozenset()
         if engines is not None:
@@ -91,11 +91,11 @@ class EngineActions:
         `asked` are the engines that were pointed at, so that the plan can say why it takes in more; `marks` are the marked
         rows it is for, which are marked no longer once it runs.
         """
-        if self._armed():
+        if self._may_change():
             screen = self._screen
             set_off(screen, "act", self._act, verb, target, prepare, run, asked, marks)
 
-    def _armed(self) -> bool:
+    def _may_change(self) -> bool:
         screen = self._screen
         session = screen.console.session
         if session.read_only:

@@ -28,7 +28,7 @@ class Shells:
         return {"shell": self.open}
 
     def open(self) -> None:
-        """Leave the screen to a shell; links go on and the picture is fresh when it ends."""
+        """Give the terminal to a shell; links stay open, so the screen is up to date when the shell ends."""
         set_off(self._screen, "away", self._open)
 
     async def _open(self) -> None:

@@ -20,7 +20,7 @@ from screens.widgets import ListWidget
 
 Answer = TypeVar("Answer")
 LEAVING = ("escape", "ctrl+q", "ctrl+l")
-"""Keys that a dialog hears at any time: they change nothing."""
+"""Keys that a dialog accepts at any time: they change nothing."""
 MOVES = ("j", "k", "G")
 """Letters that only move the text."""
 TOO_EARLY = "typed before the question could be read: it does not count, type it again"
@@ -71,7 +71,7 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
     ]
 
     careful: bool = True
-    """Whether what is answered here can change something; else it hears from its first moment."""
+    """Whether an answer can change something; otherwise the dialog accepts keys at once."""
 
     def __init__(self, look: Look, pen: Pen, keys: KeyTimes) -> None:
         super().__init__()
@@ -95,8 +95,8 @@ class Dialog(ModalScreen[Answer | None], Generic[Answer]):
         self.app.clear_notifications()
         self.begin_again()
 
-    def hears(self, event: events.Key, at: float) -> bool:
-        """Whether a key that arrived at `at` counts.
+    def accepts_key(self, event: events.Key, at: float) -> bool:
+        """Whether the dialog accepts a key that arrived at `at`.
 
         What was typed before a dialog that can change something could be read was meant for something else.
         """

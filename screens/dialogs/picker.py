@@ -75,9 +75,9 @@ class PickerDialog(Dialog[str]):
         self.options.on_beyond = lambda: self.head(self.options)
         self.body.on_beyond = lambda: None
 
-    def hears(self, event: events.Key, at: float) -> bool:
-        """Text to search with counts from the first moment, and so do moves; a choice only once there was something to read."""
-        return event.key != "enter" or super().hears(event, at)
+    def accepts_key(self, event: events.Key, at: float) -> bool:
+        """Accept text and moves at once, but a choice only after the list could be read."""
+        return event.key != "enter" or super().accepts_key(event, at)
 
     def middle(self) -> ComposeResult:
         """The list, what would follow from its row, and the line to search with."""

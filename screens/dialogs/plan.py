@@ -90,9 +90,9 @@ class PlanDialog(Dialog[str]):
         """Whether one key confirms, so that there is a button for it."""
         return self.plan is not None and self.plan.confirm.kind == "key" and not self.plan.blocked
 
-    def hears(self, event: events.Key, at: float) -> bool:
-        """While the plan is being worked out only a way back counts: a name and its Enter must not cancel it half-way."""
-        return super().hears(event, at) and (not self._working or event.key in LEAVING)
+    def accepts_key(self, event: events.Key, at: float) -> bool:
+        """While the plan is prepared, accept only keys that go back: a typed name and its Enter must not cancel it."""
+        return super().accepts_key(event, at) and (not self._working or event.key in LEAVING)
 
     def asked(self) -> ComposeResult:
         """A place to search, one to type where the plan asks for it, a button to start where a key does, and Cancel."""

@@ -55,7 +55,7 @@ def _lead(run: str, board: ViewContext) -> str:
     return f"{board.pen.marked if run in board.marked else ' '} "
 
 
-def _begun(at: float | None) -> str:
+def _started_text(at: float | None) -> str:
     return time.strftime("%m-%d %H:%M", time.localtime(at)) if at else "-"
 
 
@@ -66,7 +66,7 @@ def _live(each: RunningEvaluation, board: ViewContext, wide: bool) -> Line:
     return (
         (_lead(each.key.run, board), "key"),
         (f"{'-' if failed is None else failed!s:7}", "fail" if failed else "plain"),
-        (f"{_begun(each.started_at):12}{fit(shown(each.tool), 10)} {fit(shown(each.subject), 15)} ", "bold"),
+        (f"{_started_text(each.started_at):12}{fit(shown(each.tool), 10)} {fit(shown(each.subject), 15)} ", "bold"),
         (f"{load_word(each.parameters):6}{gap}", "plain"),
         (f"runs: {words}" if wide else words, "busy"),
     )
@@ -84,7 +84,7 @@ def _record(each: Record, board: ViewContext, wide: bool) -> Line:
     return (
         (_lead(each.run, board), "key"),
         (f"{'?' if failed is None else failed!s:7}", "fail" if failed else "plain"),
-        (f"{_begun(each.started_at):12}{fit(shown(each.tool), 10)} {fit(shown(each.subject), 15)} ", "plain"),
+        (f"{_started_text(each.started_at):12}{fit(shown(each.tool), 10)} {fit(shown(each.subject), 15)} ", "plain"),
         (f"{load_word(each.parameters):6}{latencies}", "plain"),
         (fit(shown(result), board.cells - 97 if wide else max(12, board.cells - 54)), tone),
         (f"  {each.run}" if wide else "", "dim"),
@@ -103,7 +103,7 @@ def _run(board: ViewContext) -> tuple[Line, list[Row]]:
     record = board.whole.get(run)
     if record is None:
         return (), [Row("wait", (("reading the result", "busy"),))]
-    return (), _told(report_text.run_lines(record, width=board.cells, ascii_only=board.pen.ascii), board)
+    return (), _line_rows(report_text.run_lines(record, width=board.cells, ascii_only=board.pen.ascii), board)
 
 
 def _live_lines(each: RunningEvaluation, board: ViewContext) -> Iterable[Line]:
@@ -128,7 +128,7 @@ def _compare(board: ViewContext) -> tuple[Line, list[Row]]:
     if len(found) != 2:
         return (), [Row("wait", (("reading the results", "busy"),))]
     before, after = sorted(found, key=lambda each: each.started_at)
-    return (), _told(report_text.comparison_lines(compare(before, after)), board)
+    return (), _line_rows(report_text.comparison_lines(compare(before, after)), board)
 
 
 def _sweep(board: ViewContext) -> tuple[Line, list[Row]]:
@@ -136,7 +136,7 @@ def _sweep(board: ViewContext) -> tuple[Line, list[Row]]:
     parameter = sweep_parameter(taken)
     points = sweep_points(newest_of_each_load(taken, parameter), parameter)
     lines = report_text.sweep_lines(points, parameter, width=board.cells, ascii_only=board.pen.ascii)
-    return (), _told(lines, board)
+    return (), _line_rows(lines, board)
 
 
 def sweep_parameter(records: Sequence[Record]) -> str:
@@ -167,10 +167,10 @@ def _likeness(record: Record) -> tuple[object, ...]:
 
 def _targets(board: ViewContext) -> tuple[Line, list[Row]]:
     marked = (each for each in board.records if each.run in board.marked and each.kind is Kind.PERFORMANCE)
-    return (), _told(report_text.goal_lines(board.records, next(marked, None)), board)
+    return (), _line_rows(report_text.goal_lines(board.records, next(marked, None)), board)
 
 
-def _told(lines: Iterable[Line], board: ViewContext) -> list[Row]:
+def _line_rows(lines: Iterable[Line], board: ViewContext) -> list[Row]:
     return list(_numbered(lines, board.cells))
 
 

@@ -32,25 +32,25 @@ def joined(cluster: str, key: str) -> str:
     return f"{cluster}{PART}{key}" if cluster else key
 
 
-def fleet_rows(pictures: Sequence[ClusterSnapshot], view: GridView, columns: Columns, cells: int) -> list[Row]:
+def fleet_rows(snapshots: Sequence[ClusterSnapshot], view: GridView, columns: Columns, cells: int) -> list[Row]:
     """The rows of all clusters, in `cells` columns."""
-    if len(pictures) == 1:
-        return rows(pictures[0], view, columns, cells)
+    if len(snapshots) == 1:
+        return rows(snapshots[0], view, columns, cells)
     listed: list[Row] = []
-    for picture in pictures:
-        name = picture.cluster
-        listed.append(Row(joined(name, "cluster/"), cut(_cluster_line(picture, view), cells)))
+    for snapshot in snapshots:
+        name = snapshot.cluster
+        listed.append(Row(joined(name, "cluster/"), cut(_cluster_line(snapshot, view), cells)))
         listed.extend(
-            replace(row, key=joined(name, row.key)) for row in rows(picture, _within(view, name), columns, cells)
+            replace(row, key=joined(name, row.key)) for row in rows(snapshot, _within(view, name), columns, cells)
         )
     return listed
 
 
-def fleet_level(pictures: Sequence[ClusterSnapshot], view: GridView, room: int) -> Unfold:
+def fleet_level(snapshots: Sequence[ClusterSnapshot], view: GridView, room: int) -> Unfold:
     """The most that nodes or groups of all clusters can show by themselves in so many rows."""
-    if len(pictures) == 1:
-        return unfold_level([(pictures[0], view)], room)
-    return unfold_level([(each, _within(view, each.cluster)) for each in pictures], room - len(pictures))
+    if len(snapshots) == 1:
+        return unfold_level([(snapshots[0], view)], room)
+    return unfold_level([(each, _within(view, each.cluster)) for each in snapshots], room - len(snapshots))
 
 
 def _within(view: GridView, cluster: str) -> GridView:
@@ -62,15 +62,15 @@ def _within(view: GridView, cluster: str) -> GridView:
     return replace(view, marks=own(view.marks), expanded=own(view.expanded), collapsed=own(view.collapsed))
 
 
-def _cluster_line(picture: ClusterSnapshot, view: GridView) -> tuple[Span, ...]:
-    up = sum(1 for node in picture.nodes.values() if node.link.state is LinkState.UP)
-    total = len(picture.nodes)
-    mode: Span = (" RO ", "readonly") if picture.read_only else (" RW ", "readwrite")
+def _cluster_line(snapshot: ClusterSnapshot, view: GridView) -> tuple[Span, ...]:
+    up = sum(1 for node in snapshot.nodes.values() if node.link.state is LinkState.UP)
+    total = len(snapshot.nodes)
+    mode: Span = (" RO ", "readonly") if snapshot.read_only else (" RW ", "readwrite")
     return (
-        (f"= {shown(picture.cluster)}", "title"),
-        (f" {shown(picture.deployment)} ", "dim"),
+        (f"= {shown(snapshot.cluster)}", "title"),
+        (f" {shown(snapshot.deployment)} ", "dim"),
         mode,
         (" ", ""),
-        *count_words(tuple(picture.engines.values()), view.pen),
+        *count_words(tuple(snapshot.engines.values()), view.pen),
         (f"  {up}/{total} nodes", "dim" if up == total else "warn"),
     )

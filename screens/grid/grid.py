@@ -25,16 +25,16 @@ class ShownRows(ListWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.view = GridView()
-        self.pictures: tuple[ClusterSnapshot, ...] = ()
+        self.snapshots: tuple[ClusterSnapshot, ...] = ()
         self.on_rows: Callable[[], None] = lambda: None
         self.room = 0
         """Rows that the screen can give to the list."""
         self._kept: str | None = None
         """Key of the row the cursor was on before no row was left to be on."""
 
-    def take(self, pictures: Sequence[ClusterSnapshot]) -> None:
-        """Draw other pictures, one for each cluster."""
-        self.pictures = tuple(pictures)
+    def take(self, snapshots: Sequence[ClusterSnapshot]) -> None:
+        """Draw other snapshots, one for each cluster."""
+        self.snapshots = tuple(snapshots)
         self.renew()
 
     @property
@@ -44,22 +44,22 @@ class ShownRows(ListWidget):
 
     @property
     def snapshot(self) -> ClusterSnapshot | None:
-        """The picture of the cluster the cursor is in."""
-        named = (each for each in self.pictures if each.cluster == self.cluster)
-        return next(named, self.pictures[0] if self.pictures else None)
+        """The snapshot of the cluster under the cursor."""
+        named = (each for each in self.snapshots if each.cluster == self.cluster)
+        return next(named, self.snapshots[0] if self.snapshots else None)
 
     def renew(self) -> None:
         """Make the rows anew."""
-        if not self.pictures or not self.size.width:
+        if not self.snapshots or not self.size.width:
             return
-        view = replace(self.view, pen=self.pen, unfolds=fleet_level(self.pictures, self.view, self.room))
+        view = replace(self.view, pen=self.pen, unfolds=fleet_level(self.snapshots, self.view, self.room))
         self.view = view
-        columns = columns_for(self.size.width - 1, column_needs(self.pictures, view))
+        columns = columns_for(self.size.width - 1, column_needs(self.snapshots, view))
         before = len(self.rows)
         self.empty = self._why_empty()
         titles = {"NODE": "GROUP", "GROUP": "NODES"} if view.by_group else {}
         kept = self.current.key if self.current else self._kept
-        made = fleet_rows(self.pictures, view, columns, self.size.width)
+        made = fleet_rows(self.snapshots, view, columns, self.size.width)
         self.show(made, heading(columns, titles))
         self._stand_in(kept)
         self._kept = kept if not self.rows else None
@@ -196,10 +196,10 @@ class FoundRows(ChosenRows):
 
     def show_engine(self, engine: str) -> bool:
         """Put the cursor on an engine, opening its node; one of the cluster the cursor is in goes first."""
-        for picture in self._near_first():
-            found = picture.engines.get(engine)
+        for snapshot in self._near_first():
+            found = snapshot.engines.get(engine)
             if found is not None:
-                cluster = self._place(picture)
+                cluster = self._place(snapshot)
                 name = joined(cluster, found.group if self.view.by_group else found.node)
                 if not any(row.key == joined(cluster, engine_key(engine)) for row in self.rows):
                     self.view = replace(self.view, expanded=self.view.expanded | {name})
@@ -216,10 +216,10 @@ class FoundRows(ChosenRows):
         return self.go(joined(cluster, "cluster/"))
 
     def _near_first(self) -> list[ClusterSnapshot]:
-        return sorted(self.pictures, key=lambda each: each.cluster != self.cluster)
+        return sorted(self.snapshots, key=lambda each: each.cluster != self.cluster)
 
-    def _place(self, picture: ClusterSnapshot) -> str:
-        return picture.cluster if len(self.pictures) > 1 else ""
+    def _place(self, snapshot: ClusterSnapshot) -> str:
+        return snapshot.cluster if len(self.snapshots) > 1 else ""
 
 
 class Grid(FoundRows):
@@ -295,10 +295,10 @@ class Grid(FoundRows):
     def unfold_all(self) -> None:
         """A row for every engine, or none."""
         names = frozenset(
-            joined(self._place(picture), name) for picture in self.pictures for name, _ in homes(picture, self.view)
+            joined(self._place(snapshot), name) for snapshot in self.snapshots for name, _ in homes(snapshot, self.view)
         )
         shown_now = sum(split(row.key)[1].startswith("engine/") for row in self.rows)
-        if shown_now == sum(len(picture.engines) for picture in self.pictures):
+        if shown_now == sum(len(snapshot.engines) for snapshot in self.snapshots):
             self.look_at(expanded=frozenset(), collapsed=names)
         else:
             self.look_at(expanded=names, collapsed=frozenset())

@@ -42,43 +42,43 @@ def rows(snapshot: ClusterSnapshot, view: GridView, columns: Columns, cells: int
     )
 
 
-def unfold_level(pictures: Sequence[tuple[ClusterSnapshot, GridView]], room: int) -> Unfold:
+def unfold_level(snapshots: Sequence[tuple[ClusterSnapshot, GridView]], room: int) -> Unfold:
     """The most that nodes or groups can show by themselves in so many rows, of clusters each with its view.
 
     Where all engines have a row, states do not count: which rows there are does not change with them.
     """
     for level in (Unfold.ALL, Unfold.FOLDED, Unfold.TROUBLED):
         total = 0
-        for picture, view in pictures:
-            for name, engines in homes(picture, view):
+        for snapshot, view in snapshots:
+            for name, engines in homes(snapshot, view):
                 whole = level is Unfold.ALL and name not in view.collapsed
-                total += 1 + (len(engines) if whole else len(shares(name, engines, view, level, picture.at)))
+                total += 1 + (len(engines) if whole else len(shares(name, engines, view, level, snapshot.at)))
         if total <= room:
             return level
     return Unfold.NOTHING
 
 
-def _state_cells(picture: ClusterSnapshot) -> int:
+def _state_cells(snapshot: ClusterSnapshot) -> int:
     """Cells that the longest state of a node takes: its engines by state, and unmanaged processes."""
     crews: dict[str, list[EngineSnapshot]] = {}
-    for engine in picture.engines.values():
+    for engine in snapshot.engines.values():
         crews.setdefault(engine.node, []).append(engine)
     longest = 0
-    for node in picture.nodes.values():
+    for node in snapshot.nodes.values():
         parts = [f"+ {count} {sign.word}" for sign, _, count in signs_of(crews.get(node.name, ()))]
         parts += [f"{len(node.unmanaged)} unmanaged"] if node.unmanaged else []
         longest = max(longest, len(" ".join(parts)))
     return longest
 
 
-def column_needs(pictures: Sequence[ClusterSnapshot], view: GridView) -> dict[str, int]:
+def column_needs(snapshots: Sequence[ClusterSnapshot], view: GridView) -> dict[str, int]:
     """Title -> cells its widest value takes, for the columns that some row has a value for."""
-    nodes = [node for each in pictures for node in each.nodes.values()]
-    engines = [engine for each in pictures for engine in each.engines.values()]
+    nodes = [node for each in snapshots for node in each.nodes.values()]
+    engines = [engine for each in snapshots for engine in each.engines.values()]
     names = [each.group for each in engines] if view.by_group else [each.name for each in nodes]
     needs = {"NODE": max(map(width, names), default=4), "STATE": 0}
     if not view.by_group:
-        needs["STATE"] = max(map(_state_cells, pictures), default=0)
+        needs["STATE"] = max(map(_state_cells, snapshots), default=0)
     longest = max((width(each.id) + _INDENT for each in engines), default=0)
     if view.by_group:
         needs |= {"NODE": max(needs["NODE"], longest), "GROUP": len("00 nodes"), "RANKS": 0}
@@ -100,7 +100,7 @@ def column_needs(pictures: Sequence[ClusterSnapshot], view: GridView) -> dict[st
     if engines:
         crews = Counter(each.node for each in engines)
         needs["ENGINES"] = min(MOST_ENGINES, max(crews.values()))
-    if any(stale(node, each.at) for each in pictures for node in each.nodes.values()):
+    if any(stale(node, each.at) for each in snapshots for node in each.nodes.values()):
         needs["AGE"] = 0
     return needs
 

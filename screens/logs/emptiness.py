@@ -30,7 +30,7 @@ def why_no_log(moment: PaneMoment | None, engine: str | None, keys: Keys) -> str
 
 def why_no_line(view: View[Any], keys: Keys) -> str:
     """Why no line of a log is shown."""
-    if not view.begun:
+    if not view.has_lines:
         return "the log is empty so far"
     if view.sieve:
         return f"no line passes {shown(view.sieve.words())}; esc shows all"

@@ -46,7 +46,7 @@ class Extraction:
     def select(self) -> None:
         """Begin to select lines, at the one the search stands on or the last one seen; again ends it."""
         view = self._view.window
-        if view is None or not view.begun:
+        if view is None or not view.has_lines:
             return
         if view.anchor is not None:
             self.unselect()

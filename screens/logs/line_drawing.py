@@ -157,7 +157,7 @@ def pieces(
     text: str,
     number: int | None,
     manner: LineStyle,
-    standing: LineState = LineState(),
+    line_state: LineState = LineState(),
     *,
     at: float | None = None,
     label: Span | None = None,
@@ -182,7 +182,7 @@ def pieces(
         if manner.label_cells:
             name, name_role = label if label and not index else ("", "")
             spans.append((fit(shown(name), manner.label_cells) + " ", name_role))
-        edge = _edge(role, standing)
+        edge = _edge(role, line_state)
         if manner.numbered:
             number_words = "" if index or number is None else str(number)
             spans.append((fit(number_words, manner.number_cells, right=True) + (" " if edge else "  "), "gutter"))
@@ -193,7 +193,7 @@ def pieces(
         elif manner.short:
             spans.append((fit("" if index else clock, CLOCK_CELLS) + " ", "gutter"))
             spans.append((fit("" if index else letter, 1) + " ", role or "gutter"))
-        spans.extend(_body(body, role, manner.needle, standing))
+        spans.extend(_body(body, role, manner.needle, line_state))
         rows.append(tuple(spans))
     return rows
 
@@ -209,10 +209,10 @@ def divider(manner: LineStyle) -> Line:
     return ((fit(" " * gutter + "--", manner.cells), "dim"),)
 
 
-def _edge(role: str, standing: LineState) -> Span | None:
-    if standing.chosen:
-        return (">" if standing.chosen == "end" else "|", "key")
-    if standing.marked:
+def _edge(role: str, line_state: LineState) -> Span | None:
+    if line_state.chosen:
+        return (">" if line_state.chosen == "end" else "|", "key")
+    if line_state.marked:
         return ("*", "mark")
     return ("!", role) if role else None
 
@@ -230,12 +230,12 @@ def _crop(text: str, left: int, cells: int) -> str:
     return brief(text, cells)
 
 
-def _body(text: str, role: str, needle: re.Pattern[str] | None, standing: LineState) -> list[Span]:
-    if standing.chosen:
+def _body(text: str, role: str, needle: re.Pattern[str] | None, line_state: LineState) -> list[Span]:
+    if line_state.chosen:
         return [(text or " ", "cursor")]
-    if needle is not None and (spans := _hits(text, needle, current=standing.current)):
+    if needle is not None and (spans := _hits(text, needle, current=line_state.current)):
         return spans
-    if standing.near:
+    if line_state.near:
         return [(text, "dim")]
     found = _LEVEL.search(text, 0, _LEVEL_WITHIN) if role else None
     if found is None:

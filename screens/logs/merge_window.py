@@ -96,14 +96,14 @@ class MergeWindow(Sources):
         raw, left_out = member.file.text(start)
         order = self.merge.order
         ends = sorted((order(self.anchor), order(self.cursor))) if self.anchor and self.cursor else [(0.0, 0, 0)] * 2
-        standing = self.standing(
+        line_state = self.line_state(
             (index, start),
             order((index, start)) if self.anchor else 0,
             *ends,
             near=member.shown is not None and not member.shown.holds(start),
         )
         if self.hit in entry.spots:
-            standing = replace(standing, current=True)
+            line_state = replace(line_state, current=True)
         stamped = member.times.own(start)
         notes = [
             note_row(f"{self.names.engines[each]}: {note.text}", self.manner)
@@ -114,7 +114,7 @@ class MergeWindow(Sources):
             text_of(raw, left_out),
             None,
             self.manner,
-            standing,
+            line_state,
             at=stamped,
             label=self.names.label(entry),
             several=len(entry.spots) > 1,

@@ -31,7 +31,7 @@ class Sources(View[Spot]):
         """Take the stretch up again."""
 
     @property
-    def begun(self) -> bool:
+    def has_lines(self) -> bool:
         """Whether any log has a byte."""
         return any(member.file.size for member in self.merge.members)
 

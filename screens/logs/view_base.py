@@ -58,7 +58,7 @@ class ViewState(Generic[S]):
         """Select from a line on; None ends it."""
         self.anchor = self.cursor = spot
 
-    def standing(self, spot: S, order: object, low: object, high: object, *, near: bool = False) -> LineState:
+    def line_state(self, spot: S, order: object, low: object, high: object, *, near: bool = False) -> LineState:
         """What a line is to the operator; `order` is its place among the ends of the selection."""
         chosen: Literal["", "end", "within"] = ""
         if self.anchor is not None:
@@ -71,7 +71,7 @@ class Moving(ViewState[S], ABC):
 
     @property
     @abstractmethod
-    def begun(self) -> bool:
+    def has_lines(self) -> bool:
         """Whether there is any line."""
 
     @abstractmethod

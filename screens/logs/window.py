@@ -43,7 +43,7 @@ class Place(View[int]):
         return self.shown.kept if self.shown else None
 
     @property
-    def begun(self) -> bool:
+    def has_lines(self) -> bool:
         """Whether there is any byte."""
         return self.file.size > 0
 
@@ -84,7 +84,7 @@ class Place(View[int]):
             text_of(raw, left_out),
             self.count.number(start),
             self.manner,
-            self.standing(start, start, low, high, near=near),
+            self.line_state(start, start, low, high, near=near),
             at=self.times.own(start) if self.manner.counts else None,
         )
         end = self.file.after(start)

@@ -53,8 +53,8 @@ class PreflightPane(FoldingPane):
         return {
             **super().verbs(),
             "preflight": self.begin,
-            "survey": lambda: self.begin(network=True),
-            "survey-full": lambda: self.begin(network=True, full=True),
+            "network": lambda: self.begin(network=True),
+            "network-full": lambda: self.begin(network=True, full=True),
             "cancel-preflight": self.cancel,
         }
 

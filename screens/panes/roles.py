@@ -233,7 +233,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
             rows.append(_place_row(name, index, members, ranks, states, cells))
             if index < len(members):
                 rows.extend(_drift_rows(name, members[index], snapshot, cells))
-                rows.extend(_foreign_rows(members[index], planned, snapshot))
+                rows.extend(_unplanned_rows(members[index], planned, snapshot))
     for service in deployment.service_ranks():
         where = f"on {shown(service.node)}" + (f", port {service.port}" if service.port else "")
         head = (fit(shown(service.id), 12) + " ", "bold service")
@@ -247,7 +247,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
     free = [name for name in deployment.cluster.nodes if deployment.assignment.group_of(name) is None]
     if free:
         rows.append(Row("free", ((fit("free", 13), "bold"), (", ".join(shown(name) for name in free), "plain"))))
-        rows.extend(row for name in free for row in _foreign_rows(name, planned, snapshot))
+        rows.extend(row for name in free for row in _unplanned_rows(name, planned, snapshot))
     return rows
 
 
@@ -296,7 +296,7 @@ def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) ->
     return rows
 
 
-def _foreign_rows(node: str, planned: Set[str], snapshot: ClusterSnapshot) -> list[Row]:
+def _unplanned_rows(node: str, planned: Set[str], snapshot: ClusterSnapshot) -> list[Row]:
     """Engines that a node runs though the board names none such there: the board and the node differ."""
     return [
         Row(f"foreign/{node}/{each.id}", ((f"     runs {shown(each.id)}, which is not in this assignment", "warn"),))

@@ -48,7 +48,7 @@ def _wanted(hardware: str) -> NodeRequirements:
 def test_every_kind_has_its_sizes_and_its_facts() -> None:
     assert {*HARDWARE} == {*KINDS}
     assert [name for name, kind in KINDS.items() if not kind.seen] == ["a5"]
-    assert kind_of("mine").survey == ()
+    assert kind_of("mine").hccn_queries == ()
 
 
 def test_a_cluster_file_takes_the_950_by_its_name(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ PARSERS: tuple[Callable[[bytes], object], ...] = (
     npu_details.parse_super_pod,
     hccn.parse_answer,
     hccn.parse_pings,
-    hccn.parse_survey,
+    hccn.parse_hccn,
     hccn.parse_conf,
 )
 

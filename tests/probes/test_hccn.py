@@ -14,12 +14,12 @@ from console.model.run import Probe
 from console.probes.hccn import (
     DeviceNet,
     Ping,
+    hccn_probe,
     parse_answer,
     parse_conf,
+    parse_hccn,
     parse_pings,
-    parse_survey,
     ping_probe,
-    survey_probe,
 )
 from tests.probes.captures import HERE, capture
 
@@ -139,18 +139,18 @@ def _run(probe: Probe, folder: Path) -> bytes:
 
 
 def test_a_survey_asks_every_device_and_tells_why_an_answer_is_missing(tmp_path: Path) -> None:
-    data = _run(survey_probe([0, 1], ["link", "ip", "tls", "gateway"]), tmp_path)
-    assert parse_survey(data) == {
+    data = _run(hccn_probe([0, 1], ["link", "ip", "tls", "gateway"]), tmp_path)
+    assert parse_hccn(data) == {
         0: DeviceNet(0, link="UP", address="10.9.0.1", netmask="255.255.255.0", tls=0, failures={"gateway": "failed"}),
         1: DeviceNet(1, link="UP", tls=1, failures={"ip": "no address", "gateway": "failed"}),
     }
 
 
 def test_a_cut_survey_has_gaps_and_no_half_values(tmp_path: Path) -> None:
-    data = _run(survey_probe([0, 1], KINDS["a3"].survey), tmp_path)
-    whole = parse_survey(data)
+    data = _run(hccn_probe([0, 1], KINDS["a3"].hccn_queries), tmp_path)
+    whole = parse_hccn(data)
     for end in range(len(data)):
-        for device, part in parse_survey(data[:end]).items():
+        for device, part in parse_hccn(data[:end]).items():
             for each in ("link", "address", "netmask", "tls", "vnic_address"):
                 assert getattr(part, each) in (None, getattr(whole[device], each)), (end, each)
             assert set(part.failures) <= set(whole[device].failures)
@@ -168,6 +168,6 @@ def test_a_ping_target_is_an_address_and_nothing_else() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_parsed(data: bytes) -> None:
-    for parse in (parse_answer, parse_pings, parse_survey, parse_conf):
+    for parse in (parse_answer, parse_pings, parse_hccn, parse_conf):
         parse(data)
         parse(b"== 0 link\n" + data + b"\n== rc 0\n")

@@ -40,7 +40,7 @@ def _npu(name: str) -> bytes:
     return (HERE / "npu" / name).read_bytes()
 
 
-def _survey(devices: int, **answers: str) -> str:
+def _hccn_output(devices: int, **answers: str) -> str:
     return "".join(
         f"== {device} {query}\n{text.format(n=device)}\n== rc 0\n"
         for device in range(devices)
@@ -52,7 +52,7 @@ A2_UP = {
     "lldp": "\tIfname: 400GE1/1/{n}:1", "link": "link status: UP", "net_health": "net health status: Success", "tls": "tls switch[0]",
     "netdetect": "netdetect address: 10.1.0.1", "gateway": "default gateway:10.1.0.1, Iface:eth{n}", "ip": "ipaddr:10.1.0.1{n}",
 }  # fmt: skip
-UP = _survey(8, **A2_UP)
+UP = _hccn_output(8, **A2_UP)
 GONE = UP.replace("== 3 link\nlink status: UP", "== 3 link\nlink status: DOWN")
 WEIGHTS = {
     "config": "aa", "model_type": "deepseek_v4", "quantization": ["quant_model_description_w4a8.json"], "index": 64, "missing": [], "empty": [],
@@ -222,9 +222,9 @@ A3_UP = {"link": "link status: UP", "tls": "tls switch[0]", "vnic": "vnic link s
 @pytest.mark.parametrize(
     ("check", "text", "verdict", "seen"),
     [
-        ("2", _survey(16, **A3_UP), PASS, "16 devices UP"),
-        ("2", _survey(16, **A3_UP | {"link": "link status: DOWN"}), WARN, "a known false alarm on A3"),
-        ("7b", _survey(16, **A3_UP), PASS, "192.168.2.0 … 192.168.2.15"),
+        ("2", _hccn_output(16, **A3_UP), PASS, "16 devices UP"),
+        ("2", _hccn_output(16, **A3_UP | {"link": "link status: DOWN"}), WARN, "a known false alarm on A3"),
+        ("7b", _hccn_output(16, **A3_UP), PASS, "192.168.2.0 … 192.168.2.15"),
         (
             "10",
             "".join(f"== {at // 2} {at % 2}\nSDID : {at}\nSuper Pod ID : 4\n" for at in range(16)) + "== end\n",

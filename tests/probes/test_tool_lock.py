@@ -16,7 +16,7 @@ from console.model.run import Sample
 from console.probes.check_types import NodeRequirements
 from console.probes.checks_npu import PROBE_COMMANDS
 from console.probes.command_batch import batch_argv, jobs
-from console.probes.hccn import parse_survey, ping_probe, survey_probe
+from console.probes.hccn import hccn_probe, parse_hccn, ping_probe
 from console.probes.npu_smi import info_probe, read_info
 from console.probes.tool_lock import BUSY, BUSY_CODE, turn_function
 from tests.node.driver import helper
@@ -49,7 +49,7 @@ def test_the_table_the_survey_and_the_pings_of_any_caller_never_overlap(tools: P
     pings = ping_probe([(0, "10.9.0.2"), (1, "10.9.0.3")], hccs=True)
     wanted = NodeRequirements(node="n", devices=4, dies_per_card=2, hardware="a3")
     asked = jobs([each for each in PROBE_COMMANDS if each.name in ("super-pod", "npu")], wanted)
-    calls = [info_probe().argv, survey_probe([0, 1], ["link", "ip"]).argv, pings.argv]
+    calls = [info_probe().argv, hccn_probe([0, 1], ["link", "ip"]).argv, pings.argv]
     calls += [info_probe().argv, batch_argv(asked, sys.executable)]
     threads = [threading.Thread(target=_run, args=(call,)) for call in calls]
     for thread in threads:
@@ -64,7 +64,7 @@ def test_a_sample_of_the_helper_waits_for_a_command_that_was_asked_of_it(tools: 
     with helper(tools / "base") as node:
         threads = [
             threading.Thread(target=node.ask, args=("exec",), kwargs={"argv": [*each.argv], "timeout_s": 60})
-            for each in (info_probe(), survey_probe(range(3), ["link"]), info_probe())
+            for each in (info_probe(), hccn_probe(range(3), ["link"]), info_probe())
         ]
         for thread in threads:
             thread.start()
@@ -87,8 +87,8 @@ def test_words_of_a_call_whose_turn_never_came() -> None:
     table = read_info(Sample("npu", 0.0, 15.0, BUSY_CODE, f"{BUSY}\n".encode(), b""))
     assert (table.devices, table.complete) == ((), False)
     assert BUSY in table.error
-    survey = parse_survey(f"== 0 link\n{BUSY}\n== rc {BUSY_CODE}\n".encode())
-    assert survey[0].failures == {"link": BUSY}
+    devices = parse_hccn(f"== 0 link\n{BUSY}\n== rc {BUSY_CODE}\n".encode())
+    assert devices[0].failures == {"link": BUSY}
 
 
 def test_a_tool_that_hangs_after_its_caller_was_killed_is_still_waited_for(tools: Path) -> None:

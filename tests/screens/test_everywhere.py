@@ -56,7 +56,7 @@ async def test_the_check_of_nodes_shows_what_it_found(tmp_path: Path) -> None:
         assert seen.app.focused is seen.app.main.pane
 
 
-@pytest.mark.parametrize("command", ["follow", "survey", "compare", "verify", "preflight", "previous-run"])
+@pytest.mark.parametrize("command", ["follow", "network", "compare", "verify", "preflight", "previous-run"])
 async def test_an_action_of_a_pane_that_is_run_by_name_opens_it(tmp_path: Path, command: str) -> None:
     async with running(FakeSession(tmp_path)) as seen:
         await seen.press("4", "colon")

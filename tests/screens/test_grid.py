@@ -124,7 +124,7 @@ async def test_no_number_is_cut_and_nothing_overlaps_at_any_width(
                     assert width(line) <= columns
                     assert not re.search(r"\d~", line), "a number is whole or not there"
                 edges, at = list[int](), EDGE
-                for _, room in columns_for(grid.size.width - 1, column_needs(grid.pictures, grid.view)):
+                for _, room in columns_for(grid.size.width - 1, column_needs(grid.snapshots, grid.view)):
                     edges.append(at := at + room)
                     at += 1
                 assert misplaced(plain(grid.heading), edges) == []
@@ -144,7 +144,7 @@ async def test_neither_half_gets_narrower_than_the_narrowest_terminal(tmp_path: 
             await seen.pilot.resize_terminal(columns, 40)
             assert main.grid.size.width == LEAST_CELLS
             assert "STATE" in plain(main.grid.heading)
-            needs = column_needs(main.grid.pictures, main.grid.view)
+            needs = column_needs(main.grid.snapshots, main.grid.view)
             granted = {column.title: room for column, room in columns_for(main.grid.size.width - 1, needs)}
             assert granted["NODE"] == needs["NODE"], "names are not cut more than elsewhere"
         await seen.press(*["plus"] * 9)

@@ -165,7 +165,7 @@ async def test_a_key_that_waited_is_judged_by_when_it_was_pressed(tmp_path: Path
     async with running(session, step=0.0) as seen:
         await seen.press("x")
         await seen.sees("y stop")
-        await seen.sees(lambda: seen.app.screen.hears(events.Key("y", "y"), OPENED_S * 2))  # type: ignore[attr-defined]
+        await seen.sees(lambda: seen.app.screen.accepts_key(events.Key("y", "y"), OPENED_S * 2))  # type: ignore[attr-defined]
         early = OPENED_S / 2
         seen.clock.now = early
         seen.app.order.hold(TypedKey(events.Key("y", "y"), early))

@@ -48,7 +48,7 @@ def recorded(tmp_path: Path, count: int = 5, *, close: bool = True) -> tuple[Pat
 
 def failed(tape: Recording, number: int) -> int:
     """How many engines had failed in a picture."""
-    return sum(each.state is EngineState.FAILED for each in tape.picture(number).engines.values())
+    return sum(each.state is EngineState.FAILED for each in tape.snapshot(number).engines.values())
 
 
 def test_pictures_come_back_forwards_and_backwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_pictures_come_back_forwards_and_backwards(tmp_path: Path, monkeypatch: 
     tape = Recording(file)
     assert tape.times == [1_764_000_000.0 + number for number in range(6)]
     assert [failed(tape, number) for number in (0, 1, 2, 5, 3, 4, 0)] == [1, 2, 3, 6, 4, 5, 1]
-    assert tape.picture(5) == replace(session.snapshot, at=1_764_000_005.0)
+    assert tape.snapshot(5) == replace(session.snapshot, at=1_764_000_005.0)
     assert tape.deployment == session.deployment
     assert file.stat().st_mode & 0o077 == 0
 
@@ -80,7 +80,7 @@ def test_secrets_are_not_written(tmp_path: Path) -> None:
     text = gzip.decompress((tmp_path / "was.rec").read_bytes()).decode()
     assert "hunter" not in text
     assert MASK in text
-    assert Recording(tmp_path / "was.rec").picture(0).engines["decode-0"].state is EngineState.FAILED
+    assert Recording(tmp_path / "was.rec").snapshot(0).engines["decode-0"].state is EngineState.FAILED
 
 
 def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_broken_picture_is_named(tmp_path: Path) -> None:
     lines[2] = json.dumps({"then": {"+": {"at": 1_764_000_001.0}, ">": {"nobody": {}}}}).encode()
     file.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
     with pytest.raises(ConsoleError, match="snapshot 2 cannot be read"):
-        Recording(file).picture(1)
+        Recording(file).snapshot(1)
 
 
 async def test_a_replay_can_be_stepped_and_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

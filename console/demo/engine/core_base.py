@@ -47,7 +47,7 @@ class Child:
         with contextlib.suppress(OSError):
             self.line.socket.sendall(word.encode() + b"\n")
 
-    def hears_of_loss(self) -> None:
+    def report_lost_peer(self) -> None:
         """Have it report that a peer is gone, and wait until it has."""
         self.tell("lost")
         with contextlib.suppress(OSError):

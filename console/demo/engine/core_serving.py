@@ -196,7 +196,7 @@ class Running:
     def _lose_peer(self) -> NoReturn:
         """A step fails because a rank of the group is gone."""
         for child in self._seat.workers:
-            child.hears_of_loss()
+            child.report_lost_peer()
         text = f"RuntimeError: Worker failed with error '{PEER_GONE}', please check the stack trace above for the root cause"
         raise CoreFailed(text, _STEP_FRAMES)
 

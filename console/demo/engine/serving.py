@@ -94,7 +94,7 @@ class ApiServer:
             self._tasks.append(asyncio.create_task(self._listen(link, reader)))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told_to_stop)
+            loop.add_signal_handler(number, self._on_sigterm)
         server = HttpServer(self._respond, self._seen)
         self._announce()
         await server.listen(sock=self._sock)
@@ -127,7 +127,7 @@ class ApiServer:
         for path, methods in ROUTES.items():
             log.info("launcher.py:46", f"Route: {path}, Methods: {', '.join(methods)}")
 
-    def _told_to_stop(self) -> None:
+    def _on_sigterm(self) -> None:
         if not self._wanted("ignore-term"):
             self._stopping.set()
 

@@ -55,7 +55,7 @@ async def ask_model(http: EngineHttp, host: str, port: int) -> ModelFacts:
     models = body.get("data") if isinstance(body, dict) else None
     first = models[0] if isinstance(models, list) and models else None
     if not isinstance(first, dict) or not isinstance(first.get("id"), str):
-        return ModelFacts(error=f"/v1/models of {host}:{port}: {_said(listed)}")
+        return ModelFacts(error=f"/v1/models of {host}:{port}: {_answer_text(listed)}")
     length = first.get("max_model_len")
     said = _json(version)
     number = str(said.get("version", "")) if isinstance(said, dict) else ""
@@ -84,7 +84,7 @@ async def smoke(http: EngineHttp, where: Endpoint, model: str, times: int) -> st
 
 def _fault(answer: HttpAnswer) -> str:
     if answer.error or answer.status != 200:
-        return _said(answer)
+        return _answer_text(answer)
     body = _json(answer)
     choices = body.get("choices") if isinstance(body, dict) else None
     first = choices[0] if isinstance(choices, list) and choices else None
@@ -95,7 +95,7 @@ def _fault(answer: HttpAnswer) -> str:
     return "" if any(isinstance(each, str) and each.strip() for each in words) else "HTTP 200 with an empty message"
 
 
-def _said(answer: HttpAnswer) -> str:
+def _answer_text(answer: HttpAnswer) -> str:
     if answer.error:
         return clean(answer.error)
     return f"HTTP {answer.status} {' '.join(decode(answer.body[:300]).split())[:200]}".rstrip()

@@ -162,7 +162,7 @@ class Evaluator:
             self.local[plan.key] = replace(self.local[plan.key], progress=progress)
             on_progress(progress)
 
-        unsubscribe = self._monitor.subscribe(lambda picture: self.watch.sample(plan.key.run, picture))
+        unsubscribe = self._monitor.subscribe(lambda snapshot: self.watch.sample(plan.key.run, snapshot))
         try:
             send = _sender(plan, load, streams)
             await _warm_up(load, send)

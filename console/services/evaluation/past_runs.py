@@ -36,7 +36,7 @@ class PastRuns:
         self._seen: set[RunKey] = set()
         self._work: asyncio.Task[None] | None = None
 
-    def update(self, _picture: ClusterSnapshot) -> None:
+    def update(self, _snapshot: ClusterSnapshot) -> None:
         """Start reading the next unknown run, unless one is being read. Called with each snapshot."""
         if self._work is not None and not self._work.done():
             return

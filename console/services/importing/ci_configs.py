@@ -20,8 +20,8 @@ from console.services.importing.external_deployment import (
     RPC_DEFAULT,
     ExternalDeployment,
     ExternalNode,
+    ExternalProxy,
     ExternalRank,
-    ForeignProxy,
     parse_words,
 )
 from console.services.importing.layout_builder import flag
@@ -96,7 +96,7 @@ class _Reader:
         routing = top.get("routing")
         routed = isinstance(routing, dict) and routing.get("type") == "generic_dp"
         routed = routed or any(node.role != "mixed" for node in nodes)
-        proxy = ForeignProxy(INTERNAL_PROXY_PORT if internal else EXTERNAL_PROXY_PORT) if routed else None
+        proxy = ExternalProxy(INTERNAL_PROXY_PORT if internal else EXTERNAL_PROXY_PORT) if routed else None
         title = top.get("test_name")
         model = self._text((), top, "model")
         return ExternalDeployment(

@@ -15,8 +15,8 @@ from console.services.importing.engines import ADDRESS, DEVICES, WIDTHS, Engine,
 from console.services.importing.external_deployment import (
     ExternalDeployment,
     ExternalNode,
+    ExternalProxy,
     ExternalRank,
-    ForeignProxy,
     parse_words,
 )
 from console.services.importing.grouping import (
@@ -64,7 +64,7 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
         raise fault(other.started.file, other.started.line, message, hint="import what serves each of them on its own")
     devices = _devices(engines, groups, hardware, image)
     proxy = _proxy([start for each in followed for start in each.proxies], followed, groups, notes)
-    nodes = tuple(_foreign_nodes(groups, _own_addresses(groups, followed)))
+    nodes = tuple(_external_nodes(groups, _own_addresses(groups, followed)))
     services = _services([start for each in followed for start in each.services], notes)
     return ExternalDeployment(
         name,
@@ -126,7 +126,7 @@ def _shared_nodes(groups: Sequence[EngineGroup]) -> Iterator[str]:
             yield f"{places}: are started on one node, on devices of their own; assign it to each of their groups"
 
 
-def _foreign_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> Iterator[ExternalNode]:
+def _external_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> Iterator[ExternalNode]:
     for number, group in enumerate(groups):
         copies = len(group.nodes) == 1 and group.count > 1
         head = group.nodes[0].index
@@ -233,7 +233,7 @@ def _devices(engines: Sequence[Engine], groups: Sequence[EngineGroup], hardware:
 
 def _proxy(
     starts: Sequence[ProxyStart], followed: Sequence[Followed], groups: Sequence[EngineGroup], notes: list[str]
-) -> ForeignProxy | None:
+) -> ExternalProxy | None:
     """The proxy that the files start; its lists are computed, and compared with what is started."""
     if not starts:
         return None
@@ -265,7 +265,7 @@ def _proxy(
         if key not in kept
     ]
     script = start.script if start.script.startswith("/") and not is_open(start.script) else ""
-    return ForeignProxy(port, start.kind, str(host) if local else _LOCAL, script, kept)  # type: ignore[arg-type]
+    return ExternalProxy(port, start.kind, str(host) if local else _LOCAL, script, kept)  # type: ignore[arg-type]
 
 
 def _serving(group: EngineGroup) -> int:

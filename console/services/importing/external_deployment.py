@@ -83,7 +83,7 @@ class ExternalNode:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignProxy:
+class ExternalProxy:
     """The proxy of an imported deployment."""
 
     port: int
@@ -105,7 +105,7 @@ class ExternalDeployment:
     """Devices of one node."""
     nodes: tuple[ExternalNode, ...]
     warnings: tuple[str, ...] = ()
-    proxy: ForeignProxy | None = None
+    proxy: ExternalProxy | None = None
     image: str = ""
     version: str = ""
     hardware: str = ""

@@ -121,7 +121,7 @@ def _kept_args(deployment: Deployment, rank: Rank, foreign: ExternalRank, warnin
     computed = computed_flags(deployment, rank)
     theirs = {key: (value, foreign.left_args[key]) for key, value in foreign.args.items()}
     if "api-server-count" in computed:
-        theirs = _said_servers(theirs, rank, warnings)
+        theirs = _with_server_count(theirs, rank, warnings)
     return {
         key: left
         for key, (value, left) in theirs.items()
@@ -129,7 +129,7 @@ def _kept_args(deployment: Deployment, rank: Rank, foreign: ExternalRank, warnin
     }
 
 
-def _said_servers(
+def _with_server_count(
     theirs: Mapping[str, tuple[JsonValue, JsonValue]], rank: Rank, warnings: list[str]
 ) -> dict[str, tuple[JsonValue, JsonValue]]:
     """The flags of an engine that serves a group over several nodes, its API servers said and its start rank 0 left out.
@@ -138,16 +138,16 @@ def _said_servers(
     group has (entrypoints/cli/serve.py).
     """
     start = [key for key, (value, _) in theirs.items() if flag_name(key) == "data-parallel-start-rank" and value == 0]
-    said = {key: value for key, value in theirs.items() if key not in start}
+    kept = {key: value for key, value in theirs.items() if key not in start}
     if start:
         warnings.append(
             f"{rank.group}: --data-parallel-start-rank 0 is left out where it serves: from vLLM 0.28 on it makes this node "
             "serve alone, and the headless nodes do not fit"
         )
-    if not any(flag_name(key) == "api-server-count" for key in said):
+    if not any(flag_name(key) == "api-server-count" for key in kept):
         servers = rank.local_size if start else rank.dp_size
-        said["api-server-count"] = (servers, servers)
-    return said
+        kept["api-server-count"] = (servers, servers)
+    return kept
 
 
 def _kept_env(deployment: Deployment, rank: Rank, foreign: ExternalRank, warnings: list[str]) -> dict[str, JsonValue]:

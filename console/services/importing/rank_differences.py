@@ -36,16 +36,16 @@ def _marked(rows: Sequence[Mapping[str, JsonValue]], facts: Sequence[Mapping[str
         values = [row[name] for row in rows]
         if all(value == values[0] for value in values) or name.replace("_", "-") in ("port", "data-parallel-rank"):
             continue
-        said = _said(values, facts)
+        said = _with_marks(values, facts)
         for row, value in zip(changed, said or values, strict=True):
             row[name] = value
     return changed
 
 
-def _said(values: Sequence[JsonValue], facts: Sequence[Mapping[str, str]]) -> list[JsonValue] | None:
+def _with_marks(values: Sequence[JsonValue], facts: Sequence[Mapping[str, str]]) -> list[JsonValue] | None:
     """The values with marks in them; None when no fact says how they differ."""
     if all(isinstance(value, dict) for value in values):
-        return _said_mapping([value for value in values if isinstance(value, dict)], facts)
+        return _mapping_with_marks([value for value in values if isinstance(value, dict)], facts)
     texts = [str(value) for value in values if isinstance(value, str | int) and not isinstance(value, bool)]
     if len(texts) != len(values) or any(marked(text) for text in texts):
         return None
@@ -65,7 +65,9 @@ def _said(values: Sequence[JsonValue], facts: Sequence[Mapping[str, str]]) -> li
     return list(out)
 
 
-def _said_mapping(values: Sequence[dict[str, JsonValue]], facts: Sequence[Mapping[str, str]]) -> list[JsonValue] | None:
+def _mapping_with_marks(
+    values: Sequence[dict[str, JsonValue]], facts: Sequence[Mapping[str, str]]
+) -> list[JsonValue] | None:
     if len({tuple(value) for value in values}) != 1:
         return None
     changed: list[dict[str, JsonValue]] = [dict(value) for value in values]
@@ -75,7 +77,7 @@ def _said_mapping(values: Sequence[dict[str, JsonValue]], facts: Sequence[Mappin
             continue
         if any(isinstance(each, int | float) for each in column):
             return None
-        said = _said(column, facts)
+        said = _with_marks(column, facts)
         if said is None:
             return None
         for row, value in zip(changed, said, strict=True):

@@ -59,14 +59,14 @@ class PingResults:
 
 
 def ping_routes(
-    wanted: Mapping[str, NodeRequirements], surveys: Mapping[str, Mapping[int, DeviceNet]], *, full: bool
+    wanted: Mapping[str, NodeRequirements], networks: Mapping[str, Mapping[int, DeviceNet]], *, full: bool
 ) -> Iterator[PingRoute]:
     """Every ping between nodes of equal hardware with known device addresses.
 
     Sparse: each device to the device of the same number on every other node. Full: to every device there.
     """
-    for node, mine in surveys.items():
-        for peer, theirs in surveys.items():
+    for node, mine in networks.items():
+        for peer, theirs in networks.items():
             if node == peer or wanted[node].hardware != wanted[peer].hardware:
                 continue
             for device in sorted(mine):
@@ -80,7 +80,7 @@ def ping_routes(
 async def ping_all(
     links: Mapping[str, NodeLink],
     wanted: Mapping[str, NodeRequirements],
-    surveys: Mapping[str, Mapping[int, DeviceNet]],
+    networks: Mapping[str, Mapping[int, DeviceNet]],
     *,
     full: bool,
     report: Callable[[str], None],
@@ -88,8 +88,8 @@ async def ping_all(
     """Ping from all nodes in parallel, on each node one after the other; `report` receives the progress and the remaining
     time.
     """
-    plan: dict[str, list[PingRoute]] = {node: [] for node in surveys}
-    for way in ping_routes(wanted, surveys, full=full):
+    plan: dict[str, list[PingRoute]] = {node: [] for node in networks}
+    for way in ping_routes(wanted, networks, full=full):
         plan[way.node].append(way)
     progress = _Progress(plan, report)
     planes = {node: kind_of(each.hardware).plane for node, each in wanted.items()}

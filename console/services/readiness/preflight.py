@@ -20,7 +20,7 @@ from console.model.errors import ConsoleError, UsageError
 from console.model.snapshot import EventLevel, LinkState
 from console.probes.check_types import Answer, GroupedResult, NodeRequirements, Result, Verdict, folded
 from console.probes.command_batch import batch_argv, batch_timeout_s, jobs, parse_batch
-from console.probes.hccn import DeviceNet, parse_survey
+from console.probes.hccn import DeviceNet, parse_hccn
 from console.probes.preflight_checks import answered, asked, together
 from console.probes.sanitize import decode
 from console.remote.link import NodeLink
@@ -134,8 +134,8 @@ class Preflight:
             lost = tuple(result for found, _ in asked_nodes for result in found if result.check == CONNECTION)
             crossing = None
             if ask.network:
-                surveys = {node: net for node, (_, net) in zip(chosen, asked_nodes, strict=True) if net}
-                crossing = await ping_all(self._links, wanted, surveys, full=ask.full_mesh, report=say)
+                networks = {node: net for node, (_, net) in zip(chosen, asked_nodes, strict=True) if net}
+                crossing = await ping_all(self._links, wanted, networks, full=ask.full_mesh, report=say)
                 results = (*results, *crossing.results)
         finally:
             self.running = False
@@ -154,11 +154,11 @@ class Preflight:
         return True
 
     def _saying(self, say: Callable[[str], None]) -> Callable[[str], None]:
-        def told(text: str) -> None:
+        def report_progress(text: str) -> None:
             self.progress = text
             say(text)
 
-        return told
+        return report_progress
 
     @property
     def latest(self) -> Report | None:
@@ -242,8 +242,8 @@ class Preflight:
             return (_unconnected(wanted.node, str(error), error.hint),), {}
         answers = parse_batch(sample.stdout)
         results = answered(wanted, answers, network=ask.network, blocking=ask.blocking)
-        survey = answers.get(f"hccn-{wanted.hardware}", Answer())
-        return self._as_it_runs(wanted.node, results), parse_survey(survey.stdout)
+        output = answers.get(f"hccn-{wanted.hardware}", Answer())
+        return self._as_it_runs(wanted.node, results), parse_hccn(output.stdout)
 
     def _as_it_runs(self, node: str, results: tuple[Result, ...]) -> tuple[Result, ...]:
         """The results; device memory in use is not judged while own engines run on the node."""

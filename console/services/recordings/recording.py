@@ -34,7 +34,7 @@ LONGEST_LINE = 64 * 1024 * 1024
 """Longer lines are invalid."""
 
 Object = dict[str, JsonValue]
-_PICTURE: TypeAdapter[ClusterSnapshot] = TypeAdapter(ClusterSnapshot)
+_SNAPSHOT: TypeAdapter[ClusterSnapshot] = TypeAdapter(ClusterSnapshot)
 _ASSIGNMENT: TypeAdapter[Assignment] = TypeAdapter(Assignment)
 
 
@@ -79,7 +79,7 @@ class Recorder:
         """Raises UsageError when the file exists already or cannot be created."""
         self.path = path
         self.problem = ""
-        self.pictures = 0
+        self.snapshots = 0
         self._last: Object = {}
         self._since_whole = 0
         self._deployment: Deployment | None = None
@@ -91,22 +91,22 @@ class Recorder:
         self._raw: IO[bytes] = os.fdopen(descriptor, "wb")
         self._file = gzip.GzipFile(fileobj=self._raw, mode="wb", compresslevel=6)
 
-    def record(self, picture: ClusterSnapshot, deployment: Deployment) -> None:
+    def record(self, snapshot: ClusterSnapshot, deployment: Deployment) -> None:
         """Record a snapshot, unless the last one is younger than `EVERY_S`."""
         if self.problem:
             return
         last = self._last.get("at")
-        if isinstance(last, float) and 0 <= picture.at - last < EVERY_S:
+        if isinstance(last, float) and 0 <= snapshot.at - last < EVERY_S:
             return
         if deployment is not self._deployment:
             self._deployment = deployment
             self._write({"format": FORMAT, **_deployment_words(deployment)})
-        now: Object = _PICTURE.dump_python(picture, mode="json")
+        now: Object = _SNAPSHOT.dump_python(snapshot, mode="json")
         whole = not self._last or self._since_whole >= WHOLE_EVERY
         self._write({"whole": masked_data(now)} if whole else {"then": masked_data(difference(self._last, now))})
         self._since_whole = 0 if whole else self._since_whole + 1
         self._last = now
-        self.pictures += 1
+        self.snapshots += 1
 
     def _write(self, line: Mapping[str, JsonValue]) -> None:
         try:
@@ -168,7 +168,7 @@ class Recording:
                 self._frames.append((sign == "whole", part))
                 self.times.append(float(at) if isinstance(at, int | float) else self.times[-1] if self.times else 0.0)
 
-    def picture(self, number: int) -> ClusterSnapshot:
+    def snapshot(self, number: int) -> ClusterSnapshot:
         """The snapshot with this number, from 0. Raises ConsoleError when the file is damaged there."""
         begin = number
         while begin > 0 and not self._frames[begin][0] and begin - 1 != self._at:
@@ -177,7 +177,7 @@ class Recording:
         try:
             for is_whole, part in self._frames[begin : number + 1]:
                 now = part if is_whole else apply_difference(now, part)
-            found = _PICTURE.validate_python(now)
+            found = _SNAPSHOT.validate_python(now)
         except (ValueError, ValidationError) as error:
             raise ConsoleError(f"{self.path}: snapshot {number + 1} cannot be read: {error}") from None
         self._at, self._now = number, now

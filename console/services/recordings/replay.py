@@ -23,9 +23,9 @@ LONGEST_PAUSE_S = 5.0
 """Longer gaps in the recording are shortened to this."""
 
 
-def _then(recording: Recording, number: int) -> ClusterSnapshot:
+def _replayed(recording: Recording, number: int) -> ClusterSnapshot:
     """A recorded snapshot as shown in a replay: read-only."""
-    return replace(recording.picture(number), read_only=True)
+    return replace(recording.snapshot(number), read_only=True)
 
 
 class ReplayPosition:
@@ -38,7 +38,7 @@ class ReplayPosition:
         self.speed = SPEEDS[0]
         self.playing = True
         self.told: list[Callable[[ClusterSnapshot], None]] = []
-        self.picture = _then(recording, 0)
+        self.snapshot = _replayed(recording, 0)
         self._moved = asyncio.Event()
 
     @property
@@ -85,14 +85,14 @@ class ReplayPosition:
     def go(self, number: int) -> None:
         """Show the snapshot with this number, or the nearest one. Raises ConsoleError when it cannot be read."""
         number = max(0, min(number, len(self.recording.times) - 1))
-        self.picture = _then(self.recording, number)
+        self.snapshot = _replayed(self.recording, number)
         self.number = number
         self._tell()
 
     def _tell(self) -> None:
         self._moved.set()
         for listener in tuple(self.told):
-            listener(self.picture)
+            listener(self.snapshot)
 
     async def run(self) -> None:
         """Play until cancelled; pauses at a snapshot that cannot be read."""
@@ -137,7 +137,7 @@ class Replay(Session):
     @property
     def snapshot(self) -> ClusterSnapshot:
         """The shown snapshot."""
-        return self.tape.picture
+        return self.tape.snapshot
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
         """Call `listener` with each shown snapshot."""
