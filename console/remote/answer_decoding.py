@@ -22,7 +22,7 @@ from console.node.metrics_text import (
 )
 from console.node.questions import FIGURES, MAX_MODELS, MAX_QUESTIONS, MAX_TEXT, MODELS, TEXT
 from console.probes.metrics import EngineScrape, Histogram, Scrape
-from console.remote.frame_decoding import Moment, HelperData, Seconds, Size, Text, WireError, Word, read_as
+from console.remote.frame_decoding import HelperData, Moment, Seconds, Size, Text, WireError, Word, read_as
 
 Figure = Annotated[float, Field(ge=0, le=MAX_VALUE, allow_inf_nan=False)]
 Steps = Annotated[list[Figure], Field(min_length=1, max_length=MAX_BOUNDS)]

@@ -119,7 +119,7 @@ def _deployment(name: str) -> Deployment:
     return Deployment(cluster, layout, Assignment(members))
 
 
-def _said(name: str, tmp: Path) -> dict[str, list[tutorial.HelperData]]:
+def _said(name: str, tmp: Path) -> dict[str, list[tutorial.Said]]:
     hardware, _, kind = name.partition("-")
     if kind == "mixed":
         return {"mixed": tutorial.mixed(hardware, ADDRESSES[: 4 if hardware == "a2" else 2], tmp)}

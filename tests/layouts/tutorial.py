@@ -22,7 +22,7 @@ with open(os.environ["TUTORIAL_DUMP"], "a") as file:
 
 
 @dataclass(frozen=True)
-class HelperData:
+class Said:
     """What the tutorial starts for one rank."""
 
     env: dict[str, str]
@@ -45,7 +45,7 @@ def _block(lines: list[str], start: str, after: int) -> tuple[str, int]:
     return textwrap.dedent("\n".join(lines[first : last + 1])), last + 1
 
 
-def _run(script: str, args: list[str], tmp: Path) -> HelperData:
+def _run(script: str, args: list[str], tmp: Path) -> Said:
     tmp.mkdir(parents=True, exist_ok=True)
     tool = tmp / "vllm"
     tool.write_text(DUMPER)
@@ -58,7 +58,7 @@ def _run(script: str, args: list[str], tmp: Path) -> HelperData:
     subprocess.run(["bash", "-s", "--", *args], input=script, text=True, env=env, check=True, capture_output=True)
     said = json.loads(dump.read_text())
     own = {name for name in said["env"] if name in ("PWD", "SHLVL", "_", "PATH", "TUTORIAL_DUMP", "LC_CTYPE", "IFNAME")}
-    return HelperData({name: value for name, value in said["env"].items() if name not in own}, tuple(said["argv"]))
+    return Said({name: value for name, value in said["env"].items() if name not in own}, tuple(said["argv"]))
 
 
 def _filled(block: str, local_ip: str, node0_ip: str) -> str:
@@ -69,7 +69,7 @@ def _filled(block: str, local_ip: str, node0_ip: str) -> str:
     )
 
 
-def mixed(which: str, addresses: list[str], tmp: Path) -> list[HelperData]:
+def mixed(which: str, addresses: list[str], tmp: Path) -> list[Said]:
     """The commands of section 5.1 for `a2` (four nodes) or `a3` (two), node by node as the tutorial assigns its scripts."""
     lines = TEXT.read_text().splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("5.1 Multi-Node Online"))
@@ -96,7 +96,7 @@ def template(which: str, role: str) -> str:
     return blocks[0 if role == "prefill" else -1]
 
 
-def separated(which: str, prefill: list[str], decode: list[str], tmp: Path) -> dict[str, list[HelperData]]:
+def separated(which: str, prefill: list[str], decode: list[str], tmp: Path) -> dict[str, list[Said]]:
     """The commands of section 5.2.1 (`a3`) or 5.2.2 (`a2`), rank by rank, through its launch_online_dp.py arguments."""
     lines = TEXT.read_text().splitlines()
     section = "5.2.1 A3 Series" if which == "a3" else "5.2.2 A2 Series"
@@ -111,7 +111,7 @@ def separated(which: str, prefill: list[str], decode: list[str], tmp: Path) -> d
         else ([templates[0]] * len(prefill) + [templates[1]] * len(decode))
     )
     launches = [line for line in lines[at:] if line.strip().startswith("python launch_online_dp.py")]
-    found: dict[str, list[HelperData]] = {"prefill": [], "decode": []}
+    found: dict[str, list[Said]] = {"prefill": [], "decode": []}
     for index, address in enumerate((*prefill, *decode)):
         options = dict(re.findall(r"--([a-z-]+) (\S+)", launches[index]))
         head = (prefill + decode)[int(options["dp-address"].rpartition(".")[2]) - 1]
