@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from console.evaluation.progress import Progress
     from console.evaluation.records import Record
-    from console.evaluation.result_store import Filter
+    from console.evaluation.result_store import ResultStore
     from console.journal import Journal
     from console.model.cluster import Cluster
     from console.model.deployment import Deployment
@@ -146,19 +146,6 @@ class NodeMaintenance(Protocol):
         """Run one of these plans; raises ConsoleError when it is refused."""
 
 
-class Results(Protocol):
-    """What was measured, in one file; every call may wait for a disk."""
-
-    def state(self) -> tuple[int, int]:
-        """Differs when something was added or removed; raises ConsoleError."""
-
-    def find(self, wanted: Filter) -> tuple[Record, ...]:
-        """Newest first; raises ConsoleError."""
-
-    def get(self, run: str) -> Record:
-        """One result, whole; raises ConsoleError."""
-
-
 class EvaluationRuns(Protocol):
     """Evaluations that run on nodes, by what is known here."""
 
@@ -176,7 +163,7 @@ class Evaluations(Protocol):
     """Accuracy and performance runs."""
 
     @property
-    def store(self) -> Results:
+    def store(self) -> ResultStore:
         """What was measured."""
 
     @property

@@ -7,42 +7,40 @@ from typing import TYPE_CHECKING
 
 from screens import saved_settings
 from screens.grid.rows import SORTS
-from screens.panes.log import LogPane
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.grid.grid import Grid
+    from screens.panes.log import LogPane
+    from screens.prompt import Prompt
+    from screens.protocols import Session
 
 
-def remember(screen: MainScreen) -> None:
+def remember(session: Session, grid: Grid, log: LogPane, prompt: Prompt) -> None:
     """Keep how things are shown for the next session."""
-    view = screen.grid.view
-    log = screen.panes["logs"]
     kept = {
-        "sort": view.sort,
-        "reverse": view.reverse,
-        "by_group": view.by_group,
-        "wrapped": isinstance(log, LogPane) and log.wrapped,
-        "commands": screen.prompt.history[":"][-50:],
+        "sort": grid.view.sort,
+        "reverse": grid.view.reverse,
+        "by_group": grid.view.by_group,
+        "wrapped": log.wrapped,
+        "commands": prompt.history[":"][-50:],
     }
-    directory = screen.console.session.state_dir
-    saved_settings.save(directory, {**saved_settings.load(directory), screen.console.session.cluster.name: kept})
+    directory = session.state_dir
+    saved_settings.save(directory, {**saved_settings.load(directory), session.cluster.name: kept})
 
 
-def recall(screen: MainScreen) -> None:
+def recall(session: Session, grid: Grid, log: LogPane, prompt: Prompt) -> None:
     """Show things as they were shown the last time; whatever is not understood is left as it is."""
-    kept = saved_settings.load(screen.console.session.state_dir).get(screen.console.session.cluster.name)
+    kept = saved_settings.load(session.state_dir).get(session.cluster.name)
     if not isinstance(kept, dict):
         return
     sort = kept.get("sort")
-    screen.grid.view = replace(
-        screen.grid.view,
+    grid.view = replace(
+        grid.view,
         sort=sort if sort in SORTS else "written",
         reverse=kept.get("reverse") is True,
         by_group=kept.get("by_group") is True,
     )
-    log = screen.panes["logs"]
-    if isinstance(log, LogPane):
-        log.wrapped = kept.get("wrapped") is True
+    log.wrapped = kept.get("wrapped") is True
     commands = kept.get("commands")
     if isinstance(commands, list):
-        screen.prompt.history[":"] = [each for each in commands if isinstance(each, str)]
+        prompt.history[":"] = [each for each in commands if isinstance(each, str)]

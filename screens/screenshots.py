@@ -10,7 +10,8 @@ from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
+from screens.options import Options
 from screens.protocols import Session
 
 

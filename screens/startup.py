@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from screens.fleet import uniquely_named
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from console.model.deployment import Assignment
-    from screens.fleet import Fleet
     from screens.protocols import Session
 
-OWN = ("screens.assembly", "screens.fleet")
+ReadAgain = Callable[["Mapping[str, Assignment]", "Mapping[str, str]"], "Sequence[Session]"]
+"""Reads the files again, given which node runs which group and which layout (name or file) is meant, both by cluster. Raises
+ConsoleError."""
+OWN = ("screens.assembly",)
 """What the screen itself does not need for its first frame."""
 
 
@@ -30,9 +34,8 @@ class Startup:
     """Reads the files, on the event loop. Raises ConsoleError when they are wrong."""
     needs: tuple[str, ...] = ()
     """Modules that `make` needs, loaded in a thread before it is called."""
-    again: Callable[[Mapping[str, Assignment], Mapping[str, str]], Sequence[Session]] | None = None
-    """Reads the files again, given which node runs which group and which layout (name or file) is meant, both by cluster;
-    None where there is no file. Raises ConsoleError."""
+    again: ReadAgain | None = None
+    """None where there is no file."""
     copies: Path | None = None
     """Where copies of shipped layouts go; None is the configuration directory."""
 
@@ -41,11 +44,9 @@ class Startup:
         """A session that is there already."""
         return cls("", lambda: (session,))
 
-    async def fleet(self) -> Fleet:
+    async def sessions(self) -> tuple[Session, ...]:
         """The sessions, none of them opened. Raises ConsoleError."""
         gc.enable()  # the command line leaves it off until the first frame is painted
         for name in (*self.needs, *OWN):
             await asyncio.to_thread(import_module, name)
-        from screens.fleet import Fleet
-
-        return Fleet(self.make())
+        return uniquely_named(self.make())

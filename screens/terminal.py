@@ -8,35 +8,38 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from textual.app import App
 
 from screens.driver import ConsoleDriver
-from screens.styled_lines import Pen
-
-if TYPE_CHECKING:
-    from screens.app import ConsoleApp
 
 
 class Terminal:
     """The terminal of one app; in tests there may be none."""
 
-    def __init__(self, app: ConsoleApp) -> None:
+    def __init__(self, app: App[int]) -> None:
         self._app = app
+        self._draw: Callable[[], None] = lambda: None
 
     @property
     def _driver(self) -> ConsoleDriver | None:
         driver = self._app._driver
         return driver if isinstance(driver, ConsoleDriver) else None
 
-    def attach(self) -> None:
-        """Hear from the driver from now on; after a stop by `ctrl-z` the shell has cleared what was drawn."""
+    def attach(self, *, draw: Callable[[], None], draw_narrow: Callable[[], None]) -> None:
+        """Hear from the driver from now on; after a stop by `ctrl-z` the shell has cleared what was drawn.
+
+        `draw` draws what has changed; `draw_narrow` is called when the terminal draws some characters in two cells, which
+        would shift rows.
+        """
+        self._draw = draw
         self._app.app_resume_signal.subscribe(self._app, lambda _: self.redraw())
         driver = self._driver
         if driver is not None:
             driver.on_drained = self.caught_up
-            driver.on_wide = self.draw_narrow
+            driver.on_wide = draw_narrow
             if driver.wide:
-                self.draw_narrow()
+                draw_narrow()
 
     def end_with_signals(self, end: Callable[[int], None]) -> None:
         """Have `end` called with the exit code when the terminal goes away or somebody ends the process; on the app's loop."""
@@ -57,21 +60,13 @@ class Terminal:
         if lost:
             self.redraw()
         else:
-            self._app.main.draw()
+            self._draw()
 
     def redraw(self) -> None:
         """Draw everything anew, whatever it shows now; nodes are not asked."""
-        self._app.main.draw()
+        self._draw()
         self._app.screen.refresh(repaint=True, layout=True)
 
-    def draw_narrow(self) -> None:
-        """It draws some characters in two cells, which would shift rows: write ASCII from now on."""
-        self._app.pen = Pen(ascii=True, wide=True)
-        self._app.main.dress()
-        self._app.notify("this terminal draws some signs in two cells, so ASCII is used", markup=False, timeout=6)
-
-    def switch_mouse(self) -> None:
-        """Mouse on or off."""
-        if self._driver is not None:
-            now = "on: shift selects text" if self._driver.switch_mouse() else "off"
-            self._app.notify(f"mouse {now}", markup=False, timeout=3)
+    def switch_mouse(self) -> bool | None:
+        """Mouse on or off; gives whether it is on, None where there is no terminal."""
+        return self._driver.switch_mouse() if self._driver is not None else None

@@ -16,8 +16,8 @@ from textual.keys import key_to_character
 from console.model.service import ServiceState
 from console.model.state import EngineState
 from screens.actions import BY_ID
-from screens.app import dialog_over
 from screens.background_work import set_off
+from screens.interaction import dialog_over
 from screens.styled_lines import Line
 from screens.widgets import LineWidget
 
@@ -92,7 +92,7 @@ class Tour:
         """Show the caption and play in the background."""
         main = self._app.main
         await main.mount(self._caption, before=main.prompt)
-        self._caption.dress(self._app.look, self._app.pen)
+        self._caption.dress(self._app.interaction.look, self._app.interaction.pen)
         self._app.first_key_handler = self._take_key
         self.playing = True
         set_off(main, "tour", self._play)
@@ -142,7 +142,7 @@ class Tour:
 
     async def _do(self, name: str) -> None:
         if name != CONFIRM:
-            await self._press(self._app.options.keys.of(BY_ID[name])[0])
+            await self._press(self._app.interaction.keys.of(BY_ID[name])[0])
             return
         dialog = cast("PlanDialog | None", dialog_over(self._app))
         if dialog is None or dialog.plan is None:
@@ -179,7 +179,7 @@ def plan_is_open(app: ConsoleApp) -> Callable[[], bool]:
 
 def plan_is_running(app: ConsoleApp) -> Callable[[], bool]:
     """A plan runs."""
-    return lambda: app.fleet is not None and app.fleet.acting is not None
+    return lambda: app.fleet.acting is not None
 
 
 def all_ready(app: ConsoleApp) -> Callable[[], bool]:
@@ -187,7 +187,7 @@ def all_ready(app: ConsoleApp) -> Callable[[], bool]:
     running = plan_is_running(app)
 
     def ready() -> bool:
-        engines = app.main.snapshot.engines.values()
+        engines = app.fleet.snapshot.engines.values()
         return not running() and bool(engines) and all(each.state is EngineState.READY for each in engines)
 
     return ready
@@ -204,7 +204,7 @@ def first_cause_is_known(app: ConsoleApp) -> Callable[[], bool]:
     """The first cause is known, and the service is not `UP`."""
 
     def known() -> bool:
-        snapshot = app.main.snapshot
+        snapshot = app.fleet.snapshot
         serves = snapshot.service is not None and snapshot.service.state is ServiceState.UP
         return not serves and any(each.first for each in snapshot.diagnoses)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from screens import saved_settings
 from screens.actions import BY_ID
 from screens.key_map import Keys
 from screens.styled_lines import Line, Span, fit, length
 from screens.widgets import LineWidget
-
-if TYPE_CHECKING:
-    from screens.main import MainScreen
 
 _SEEN = "/greeted"
 """A key beside the names of clusters in the saved settings."""
@@ -51,18 +48,10 @@ class Welcome(LineWidget):
         return (*spans[:-1], (spans[-1][0].rstrip(";,"), spans[-1][1]))
 
 
-async def greet(screen: MainScreen) -> bool:
-    """Show the lines unless they were shown before on this machine; gives whether they are shown now."""
-    directory = screen.console.session.state_dir
-    known = saved_settings.load(directory)
-    if not screen.console.options.hints or known.get(_SEEN) is True:
+def is_new_here(state_dir: Path) -> bool:
+    """Whether the lines were never shown on this machine; from now on they were."""
+    known = saved_settings.load(state_dir)
+    if known.get(_SEEN) is True:
         return False
-    saved_settings.save(directory, {**known, _SEEN: True})
-    await screen.mount(Welcome(screen.console.options.keys), before=screen.prompt)
+    saved_settings.save(state_dir, {**known, _SEEN: True})
     return True
-
-
-def welcome_is_over(screen: MainScreen) -> None:
-    """Remove the lines."""
-    screen.greeted = False
-    screen.query(Welcome).remove()

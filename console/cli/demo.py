@@ -136,7 +136,8 @@ def _show(args: argparse.Namespace, layout: Layout) -> int:
     """Open the screen on a demo cluster, with a temporary state directory."""
     from console.demo.cluster import DemoCluster
     from console.services.session import Session
-    from screens.app import options_from, run_app
+    from screens.app import run_app
+    from screens.options import options_from
     from screens.startup import Startup
 
     with tempfile.TemporaryDirectory(prefix="dsv4-demo-") as state, asyncio.Runner() as runner:
@@ -169,7 +170,7 @@ def tour(demo: DemoCluster, pace: float = 1.0) -> Callable[[ConsoleApp], Awaitab
     async def begin(app: ConsoleApp) -> Tour:
         from screens.tour import Tour, tour_steps
 
-        last = app.session.deployment.ranks()[-1]
+        last = app.fleet.session.deployment.ranks()[-1]
         name = f"{last.role}-{last.dp_rank}"
         effects = {
             "break": lambda: demo.fail(last.node, name, "worker"),

@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     """Open the screen; returns when the operator quits. Raises UsageError when there is no terminal."""
     must_be_terminal()
     gc.disable()  # hardly any garbage arises before the first frame, and a collection takes a tenth of that time
-    from screens.app import options_from, run_app
+    from screens.app import run_app
+    from screens.options import options_from
 
     options = options_from(dict(os.environ), **appearance(args))
     if args.replay is not None:

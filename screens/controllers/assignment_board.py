@@ -6,6 +6,7 @@ A size is shown with what it becomes before it is taken. Nothing here touches a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,33 +14,45 @@ from console.model.assignment_changes import change_words
 from console.model.deployment import Assignment, Deployment
 from console.model.errors import ConsoleError, UsageError
 from console.services.placement import edits
-from screens.actions import BY_ID
 from screens.assignment_preview import size_words
-from screens.background_work import set_off
-from screens.panes.roles import RolePane
+from screens.controllers.base import Commands, Controller, split_names
 from screens.styled_lines import shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
+    from screens.panes.roles import RolePane
     from screens.protocols import Session
 
 _SIZE = "size GROUP NODES [RANKS PER NODE [TP]]"
 
 
-class AssignmentActions:
+@dataclass(eq=False)
+class AssignmentActions(Controller):
     """Each change is one step that `u` takes back; what is wrong is said at once and changes nothing."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
+    pane: RolePane
+    begin_command: Callable[[str], None]
+    """Opens the command line with the beginning of a command."""
+    draw: Callable[[], None]
+    """Draws the screen."""
 
     def verbs(self) -> Verbs:
         """Keys of the roles pane that change the board."""
         return {"fill": self.fill, "take": self.take_here, "size": self.size_here, "reset": self.reset_here}
 
-    def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
-        """What can be typed with names behind it, by action id."""
-        return {"swap": self.swap, "take": self.take, "size": self.size, "reset": self.reset, "fill": self._only_fill}
+    def commands(self) -> Commands:
+        """The same, by name."""
+        return {
+            "swap": lambda rest: self.swap(split_names(rest)),
+            "take": lambda rest: self.take(split_names(rest)),
+            "size": lambda rest: self.size(split_names(rest)),
+            "reset": lambda rest: self.reset(split_names(rest)),
+            "fill": lambda rest: self._only_fill(split_names(rest)),
+        }
 
     def swap(self, nodes: Sequence[str]) -> bool:
         """Let two nodes take each other's places, also across groups."""
@@ -60,7 +73,7 @@ class AssignmentActions:
 
     def fill(self) -> bool:
         """Give every group the nodes it lacks."""
-        session = self._screen.console.session
+        session = self.fleet.session
         return self._do(session, session.fill, "no group lacks a node that is free for it")
 
     def _only_fill(self, names: Sequence[str]) -> bool:
@@ -81,7 +94,7 @@ class AssignmentActions:
         numbers = [int(each) for each in rest]
         sizes = dict(zip(("nodes", "per_node", "tensor_parallel"), numbers, strict=False))
         operation = partial(_resized, group=group, sizes=sizes)
-        session = self._screen.console.session
+        session = self.fleet.session
         before = session.deployment
         try:
             after = operation(before)
@@ -90,7 +103,7 @@ class AssignmentActions:
         same = after.layout.groups[group] == before.layout.groups[group]
         if same and after.assignment.of(group) == before.assignment.of(group):
             return self._warn(f"{group} has that size already")
-        set_off(self._screen, "act", self._ask_size, session, group, after, operation)
+        self.interaction.start("act", self._ask_size, session, group, after, operation)
         return True
 
     async def _ask_size(
@@ -101,12 +114,12 @@ class AssignmentActions:
             (shown(group), "bold"),
             (" this size? Nothing changes on a node by this.", "plain"),
         )
-        if await self._screen.console.ask_yes(title, size_words(session.deployment, after, group)):
+        if await self.interaction.ask_yes(title, size_words(session.deployment, after, group)):
             self._do(session, lambda: session.change(operation), "that changes nothing")
 
     def take_here(self) -> None:
         """Free the node of the place under the cursor."""
-        node = self._pane.node_here
+        node = self.pane.node_here
         if node is None:
             self._warn("no node at this place; put the cursor on one, or type :take NODE")
         else:
@@ -114,27 +127,21 @@ class AssignmentActions:
 
     def size_here(self) -> None:
         """Begin the command with the group under the cursor and its numbers of now."""
-        name = self._pane.group_here
-        group = self._screen.console.session.deployment.layout.groups.get(name or "")
+        name = self.pane.group_here
+        group = self.fleet.session.deployment.layout.groups.get(name or "")
         text = f"size {name} {group.nodes} {group.data_parallel.per_node} {group.tensor_parallel}" if group else "size "
-        self._screen.command_line.begin(text)
+        self.begin_command(text)
 
     def reset_here(self) -> None:
         """Give the group under the cursor the size its layout says."""
-        group = self._pane.group_here
+        group = self.pane.group_here
         if group is None:
             self._warn("no group here; put the cursor on one, or type :reset GROUP")
         else:
             self.reset((group,))
 
-    @property
-    def _pane(self) -> RolePane:
-        pane = self._screen.panes["roles"]
-        assert isinstance(pane, RolePane)
-        return pane
-
     def _change(self, operation: Callable[[Deployment], Deployment]) -> bool:
-        session = self._screen.console.session
+        session = self.fleet.session
         return self._do(session, lambda: session.change(operation), "that changes nothing")
 
     def _do(self, session: Session, change: Callable[[], None], nothing: str) -> bool:
@@ -143,20 +150,20 @@ class AssignmentActions:
             change()
         except ConsoleError as error:
             return self._wrong(error)
-        self._screen.draw()
+        self.draw()
         if session.deployment.assignment == before:
             return self._warn(nothing)
-        report_change(self._screen, before)
+        report_change(self.interaction, session, before)
         return True
 
     def _wrong(self, error: ConsoleError) -> bool:
         if not isinstance(error, UsageError):
-            self._screen.console.tell(error)
+            self.interaction.tell(error)
             return False
         return self._warn(f"{error}; {error.hint}" if error.hint else str(error))
 
     def _warn(self, words: str) -> bool:
-        self._screen.notify(shown(words), severity="warning", markup=False)
+        self.interaction.warn(words)
         return False
 
 
@@ -170,9 +177,8 @@ def _resized(deployment: Deployment, *, group: str, sizes: Mapping[str, int]) ->
     )
 
 
-def report_change(screen: MainScreen, before: Assignment) -> None:
+def report_change(interaction: Interaction, session: Session, before: Assignment) -> None:
     """Say how the assignment differs from what it was `before`, and which key undoes that."""
-    words = change_words(before, screen.console.session.deployment.assignment)
+    words = change_words(before, session.deployment.assignment)
     if words:
-        key = screen.console.options.keys.word(BY_ID["undo"])
-        screen.notify(f"{shown(words)}; {key} undoes it", markup=False)
+        interaction.notify(f"{shown(words)}; {interaction.key('undo')} undoes it")

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from console.files import shipped_layouts
 from console.model.deployment import EVERY
-from console.model.plan import Verb
 from console.model.suggestions import did_you_mean, suggestions
 from console.releases.facts import names
 from screens.actions import ACTIONS, BY_ID, CHANGING, find_action, starting_with
 from screens.candidates import Candidate, plain_width
-from screens.controllers.engine_names import engines_named
+from screens.controllers.base import Commands, Controller
+from screens.controllers.engine_actions import OPERATIONS
 from screens.controllers.evaluations import BEGINNINGS
 from screens.controllers.log_actions import LASTS
-from screens.panes.log import LogPane
 from screens.panes.table import PANES
 from screens.paste_guard import TOO_FAST
-from screens.prompt import Kind
+from screens.prompt import Kind, Prompt
 from screens.styled_lines import shown
 from screens.text_inputs import one_line
 from screens.themes import LOOKS
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.controllers.arrangement import Arrangement
+    from screens.fleet import Fleet
+    from screens.grid.grid import Grid
+    from screens.interaction import Interaction
+    from screens.panes.log import LogPane
+    from screens.panes.table import Panes
 
 _NARROW = str.maketrans("：／、＆", "://&")
 """What an input method makes of the signs of the prompts."""
@@ -38,23 +43,45 @@ _FILTERS = (
     Candidate("WARNING", "Warnings"),
     Candidate("!POST /v1", "All but lines of requests"),
 )
-_VERBS: dict[str, Verb] = {"start": "start", "stop": "stop", "restart": "restart", "kill": "kill"}
 
 
-class CommandLine:
+@dataclass(eq=False)
+class CommandLine(Controller):
     """Opens the prompt and takes what was typed."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
-        self._searched: object = None
+    interaction: Interaction
+    fleet: Fleet
+    grid: Grid
+    panes: Panes
+    log: LogPane
+    prompt: Prompt
+    arrangement: Arrangement
+    controllers: Callable[[], Sequence[Controller]]
+    """Gives everything whose commands can be typed."""
+    do_action: Callable[[str], object]
+    """Runs an action by its id."""
+    draw_footer: Callable[[], None]
+    """Draws the footer, whose place the prompt takes while it is open."""
+    _searched: object = field(default=None, init=False)
 
     def verbs(self) -> Verbs:
         """Keys that open the prompt."""
         words = "an action, node NAME, log ENGINE, a line number, last 5m, at HH:MM, q"
         return {
-            "command": lambda: self._prompt(":", self.candidates(), words),
+            "command": lambda: self._open(":", self.candidates(), words),
             "find": self.find,
             "filter": self.filter,
+        }
+
+    def commands(self) -> Commands:
+        """What is typed to go somewhere in the grid, or to show only some of its rows."""
+        return {
+            "node": lambda name: self._found(self.grid.show_node(name), "node", name),
+            "engine": lambda name: self._found(self.grid.show_engine(name), "engine", name),
+            "cluster": lambda name: self._found(self.grid.show_cluster(name), "cluster", name),
+            "log": self._show_log,
+            "logs": self._show_log,
+            "filter": self.grid.look_for,
         }
 
     def pasted(self, text: str) -> None:
@@ -68,69 +95,59 @@ class CommandLine:
         elif sign == "/":
             self.find(rest)
         elif line:
-            words = "a paste does nothing here; press : / or & first, or start what you paste with it"
-            self._screen.notify(words, severity="warning", markup=False)
+            self.interaction.warn("a paste does nothing here; press : / or & first, or start what you paste with it")
 
     def filter(self, value: str = "") -> None:
         """Only some lines of the log of the engine."""
-        self._prompt("&", _FILTERS, "only log lines with this; !text hides; empty shows all", value)
+        self._open("&", _FILTERS, "only log lines with this; !text hides; empty shows all", value)
 
     def find(self, value: str = "") -> None:
         """Search in a log, filter anywhere else."""
-        in_log = isinstance(self._screen.focused, LogPane)
+        in_log = self.arrangement.focused is self.log
         words = "search; n and N go on" if in_log else "only rows with this text; empty shows all"
-        self._prompt("/", (), words, value)
+        self._open("/", (), words, value)
 
     def begin(self, text: str) -> None:
         """Open the command line with a beginning that the operator completes."""
-        self._prompt(":", self.candidates(), "", text)
+        self._open(":", self.candidates(), "", text)
 
-    def _prompt(self, kind: Kind, candidates: Sequence[Candidate], placeholder: str, value: str = "") -> None:
-        screen = self._screen
-        self._searched = screen.focused
-        screen.prompt.open(kind, candidates, placeholder, value)
-        screen.draw_footer()
+    def _open(self, kind: Kind, candidates: Sequence[Candidate], placeholder: str, value: str = "") -> None:
+        self._searched = self.arrangement.focused
+        self.prompt.open(kind, candidates, placeholder, value)
+        self.draw_footer()
 
     def typing(self, kind: Kind, text: str) -> None:
         """Lists follow the typing."""
-        if kind == "/" and not isinstance(self._searched, LogPane):
+        if kind == "/" and self._searched is not self.log:
             self._filter_list(text)
 
     def _filter_list(self, text: str) -> None:
-        screen = self._screen
-        if self._searched is screen.pane and not isinstance(screen.pane, LogPane):
-            screen.pane.look_for(text)
-        else:
-            screen.grid.look_for(text)
+        pane = self.panes.current
+        (pane if self._searched is pane and pane is not self.log else self.grid).look_for(text)
 
     def prompted(self, kind: Kind, text: str | None) -> None:
         """What was typed takes effect; the keys go back where they were."""
-        screen = self._screen
-        screen.draw_footer()
-        in_log = isinstance(self._searched, LogPane)
-        place = screen.panes["logs"] if in_log else screen.pane if self._searched is screen.pane else screen.grid
-        screen.set_focus(place)
+        self.draw_footer()
+        in_log = self._searched is self.log
+        in_pane = self._searched is self.panes.current
+        self.arrangement.focus(self.log if in_log else self.panes.current if in_pane else self.grid)
         if text is None:
             if kind == "/" and not in_log:
                 self._filter_list("")
-            return
-        log = screen.panes["logs"]
-        assert isinstance(log, LogPane)
-        if kind == "&":
-            screen.arrangement.go("logs")
-            log.filter(text)
+        elif kind == "&":
+            self.arrangement.go("logs")
+            self.log.filter(text)
         elif kind == "/" and in_log:
-            log.look_for(text)
+            self.log.look_for(text)
         elif kind == ":":
             self.command(text)
 
     def candidates(self) -> list[Candidate]:
         """What may be typed and what each does; what can change something comes last."""
-        snapshot, session = self._screen.snapshot, self._screen.console.session
-        groups = tuple(session.deployment.layout.groups)
-        fleet = self._screen.console.fleet
-        clusters = [each.cluster.name for each in fleet.sessions] if fleet and fleet.several else []
-        verbs = () if snapshot.read_only else _VERBS
+        fleet, snapshot = self.fleet, self.fleet.snapshot
+        groups = tuple(fleet.session.deployment.layout.groups)
+        clusters = [each.cluster.name for each in fleet.sessions] if fleet.several else []
+        operations = () if snapshot.read_only else OPERATIONS
         named: tuple[tuple[str, str, Sequence[str]], ...] = (
             ("log", "Log of the engine", tuple(snapshot.engines)),
             ("node", "Put the cursor on the node", tuple(snapshot.nodes)),
@@ -141,7 +158,7 @@ class CommandLine:
             ("edit", "Open the file in your $EDITOR", ("layout", "cluster")),
             *((verb, BY_ID[verb].help, tuple(snapshot.nodes) if verb == "take" else groups) for verb in _SHAPING),
             ("upgrade", BY_ID["upgrade"].help, tuple(f"v{name}" for name in names())),
-            *((verb, f"Plan to {verb} it", (*snapshot.engines, *groups, EVERY)) for verb in verbs),
+            *((verb, f"Plan to {verb} it", (*snapshot.engines, *groups, EVERY)) for verb in operations),
         )
         found: list[Candidate] = []
         for verb, help, names_of_it in named:
@@ -158,68 +175,47 @@ class CommandLine:
         return [each.words for each in self.candidates() if not each.words.endswith(" ")]
 
     def command(self, text: str) -> None:
-        """Run a line of the command line."""
-        verb, _, rest = plain_width(text).strip().lstrip(":").partition(" ")
+        """Run a line of the command line.
+
+        A command is written in full, an action may be shortened; what is an action without a rest of the line is a command
+        with one.
+        """
+        word, _, rest = plain_width(text).strip().lstrip(":").partition(" ")
         rest = rest.strip()
-        screen = self._screen
-        table: dict[str, Callable[[], object]] = {
-            "q": screen.lookup.quit,
-            "quit": screen.lookup.quit,
-            "node": lambda: self._found(screen.grid.show_node(rest), "node", rest),
-            "engine": lambda: self._found(screen.grid.show_engine(rest), "engine", rest),
-            "cluster": lambda: self._found(screen.grid.show_cluster(rest), "cluster", rest),
-            "seek": lambda: screen.replaying.seek(rest),
-            "log": lambda: self._log(rest),
-            **({"logs": lambda: self._log(rest)} if rest else {}),
-            "filter": lambda: screen.grid.look_for(rest),
-            "layout": lambda: screen.editing.layout(rest),
-            "theme": lambda: self._found(screen.console.set_theme(rest), "theme", rest),
-        }
-        if not verb:
+        if not word:
             return
-        action = find_action(verb)
-        if action is not None and action.danger and rest and screen.console.keys.burst:
-            screen.notify(TOO_FAST, severity="warning", markup=False)
+        action = find_action(word)
+        if action is not None and action.danger and rest and self.interaction.key_times.burst:
+            self.interaction.warn(TOO_FAST)
             return
-        changing = (screen.board_acts, screen.live_changes, screen.layout_upgrade, screen.node_upkeep)
-        reshaping = {name: do for each in changing for name, do in each.commands().items()}
-        measuring = {**screen.evaluation_acts.commands(), **(screen.editing.commands() if rest else {})}
-        if verb in table:
-            table[verb]()
-        elif verb in _TABS and not rest:
-            screen.arrangement.go(_TABS[verb])
-        elif verb in measuring:
-            measuring[verb](rest)
-        elif rest and verb in (reading := screen.log_actions.commands()):
-            reading[verb](rest)
-        elif verb.isdecimal():
-            screen.log_actions.open().navigation.line(int(verb))
+        commands = {name: run for each in self.controllers() for name, run in each.commands().items()}
+        if word in commands and (rest or word not in BY_ID):
+            commands[word](rest)
+        elif word in _TABS and not rest:
+            self.arrangement.go(_TABS[word])
+        elif word.isdecimal():
+            self.arrangement.go("logs")
+            self.log.navigation.line(int(word))
         elif action is not None and not rest:
-            screen.action_do(action.id)
-        elif action is not None and action.id in reshaping:
-            reshaping[action.id](rest.replace(",", " ").split())
-        elif action is not None and action.id in _VERBS:
-            self._act_on(_VERBS[action.id], rest)
-        elif len(near := starting_with(verb)) > 1:
-            screen.notify(f"{shown(verb)} is not clear: {', '.join(near)}", severity="warning", markup=False)
+            self.do_action(action.id)
+        elif action is not None and action.id in commands:
+            commands[action.id](rest)
+        elif len(near := starting_with(word)) > 1:
+            self.interaction.warn(f"{word} is not clear: {', '.join(near)}")
         else:
-            self._unknown(verb)
+            self._unknown(word)
 
-    def _act_on(self, verb: Verb, names: str) -> None:
-        if (engines := engines_named(self._screen, names.replace(",", " ").split())) is not None:
-            self._screen.engine_acts.act(verb, engines)
-
-    def _unknown(self, verb: str) -> None:
+    def _unknown(self, word: str) -> None:
         known = dict.fromkeys(each.partition(" ")[0] for each in self.words())
-        meant = did_you_mean(suggestions(verb, known, CHANGING)) or ": then tab completes"
-        self._screen.notify(f"no command {shown(verb)!r}; {meant}", severity="warning", markup=False)
+        meant = did_you_mean(suggestions(word, known, CHANGING)) or ": then tab completes"
+        self.interaction.warn(f"no command {shown(word)!r}; {meant}")
 
     def _found(self, found: bool, kind: str, name: str) -> None:
         if not found:
-            self._screen.notify(f"no {kind} {shown(name)!r}; : then tab completes", severity="warning", markup=False)
+            self.interaction.warn(f"no {kind} {shown(name)!r}; : then tab completes")
 
-    def _log(self, engine: str) -> None:
-        if not self._screen.grid.show_engine(engine):
-            self._found(False, "engine", engine)
-            return
-        self._screen.arrangement.go("logs")
+    def _show_log(self, engine: str) -> None:
+        found = self.grid.show_engine(engine)
+        self._found(found, "engine", engine)
+        if found:
+            self.arrangement.go("logs")

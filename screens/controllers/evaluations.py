@@ -3,27 +3,27 @@ is worked out here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from textual.worker import Worker
 
 from console.model.errors import ConsoleError
 from console.model.run import RunKey
-from screens.background_work import set_off
+from screens.controllers.base import Commands, Controller
 from screens.dialogs.evaluation import EvaluationDialog
-from screens.dialogs.picker import PickerDialog
-from screens.panes.base import Target
-from screens.panes.evaluation import EvaluationPane
-from screens.panes.log import LogPane
 from screens.styled_lines import Line, Row, shown, wrap
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan
     from console.services.evaluation.plans import EvaluationPlan, EvaluationRequest
+    from screens.controllers.arrangement import Arrangement
     from screens.evaluation.running import RunningEvaluation
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
+    from screens.panes.evaluation import EvaluationPane
 
 BEGINNINGS: tuple[tuple[str, str], ...] = (
     (
@@ -46,30 +46,33 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
 """What one may start with; every line can be changed before it is planned."""
 
 
-class EvaluationActions:
+@dataclass(eq=False)
+class EvaluationActions(Controller):
     """One asking at a time; runs on nodes go on without the console, a sweep and the built-in generator need it."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
-        self._work: dict[RunKey, Worker[None]] = {}
-        """Workers of the built-in generator's runs."""
+    interaction: Interaction
+    fleet: Fleet
+    arrangement: Arrangement
+    pane: EvaluationPane
+    begin_command: Callable[[str], None]
+    """Opens the command line with the beginning of a command."""
+    _work: dict[RunKey, Worker[None]] = field(default_factory=dict, init=False)
+    """Workers of the built-in generator's runs."""
 
     def verbs(self) -> Verbs:
         """Keys that start or end a run."""
         return {"new-run": self.choose, "cancel-run": self.cancel_here}
 
-    def commands(self) -> Mapping[str, Callable[[str], object]]:
-        """What can be typed with words behind it."""
+    def commands(self) -> Commands:
+        """What is measured, with its options."""
         return {"bench": lambda words: self.ask("bench", words), "eval": lambda words: self.ask("eval", words)}
 
     def choose(self) -> None:
         """Choose a beginning and go on typing."""
         if self._may():
-            set_off(self._screen, "act", self._choose)
+            self.interaction.start("act", self._choose)
 
     async def _choose(self) -> None:
-        console = self._screen.console
-        rows = [Row(words, ((words, "bold"),)) for words, _ in BEGINNINGS]
         texts = dict(BEGINNINGS)
         foot: Line = (
             ("Enter", "key"),
@@ -77,19 +80,14 @@ class EvaluationActions:
             ("esc", "key"),
             (" close", "dim"),
         )
-        chosen = await console.push_screen_wait(
-            PickerDialog(
-                console.look,
-                console.pen,
-                console.keys,
-                title=(("What to measure?", "title"),),
-                rows=rows,
-                foot=foot,
-                preview=lambda words: [((text, "plain"),) for text in wrap(texts[words], 74)],
-            )
+        chosen = await self.interaction.choose(
+            (("What to measure?", "title"),),
+            [Row(words, ((words, "bold"),)) for words in texts],
+            foot,
+            preview=lambda words: [((text, "plain"),) for text in wrap(texts[words], 74)],
         )
         if chosen is not None:
-            self._screen.command_line.begin(chosen)
+            self.begin_command(chosen)
 
     def ask(self, verb: str, words: str) -> None:
         """Show the plan of what was typed."""
@@ -100,15 +98,14 @@ class EvaluationActions:
         try:
             asks = parse_line(verb, words)
         except ConsoleError as error:
-            self._warn(f"{error}; {error.hint}" if error.hint else str(error))
+            self.interaction.warn(f"{error}; {error.hint}" if error.hint else str(error))
             return
-        set_off(self._screen, "act", self._ask, asks)
+        self.interaction.start("act", self._ask, asks)
 
     async def _ask(self, asks: Sequence[EvaluationRequest]) -> None:
         from console.services.evaluation.plans import dialog_plan, next_argv  # as above
 
-        console = self._screen.console
-        session = console.session
+        session = self.fleet.session
         made: list[EvaluationPlan] = []
         following: list[tuple[EvaluationRequest, tuple[str, ...]]] = []
 
@@ -121,106 +118,83 @@ class EvaluationActions:
 
         count = f", {len(asks)} runs" if len(asks) > 1 else ""
         words = f"{asks[0].kind.upper()} {asks[0].tool} {asks[0].subject}{count}"
-        dialog = EvaluationDialog(
-            console.look, console.pen, console.keys, words=words, cluster=session.cluster.name, prepare=prepare
-        )
-        if await console.push_screen_wait(dialog) and made:
-            worker = console.run_worker(self._run(made[-1], following), group="evaluation")
+        cluster = session.cluster.name
+        if await self.interaction.answer(EvaluationDialog, words=words, cluster=cluster, prepare=prepare) and made:
+            worker = self.interaction.start_beside(self._run(made[-1], following))
             if not made[-1].node:
                 self._work[made[-1].key] = worker
 
     async def _run(self, plan: EvaluationPlan, following: Sequence[tuple[EvaluationRequest, tuple[str, ...]]]) -> None:
         """This run, then those that follow with the words they were shown with; the first that does not end well ends it."""
-        screen = self._screen
-        evaluator = screen.console.session.evaluator
+        evaluator = self.fleet.session.evaluator
         worker = self._work.get(plan.key)
-        screen.arrangement.go("evaluation")
+        self.arrangement.go("evaluation")
         try:
             good = await self._one(plan, wait=bool(following))
             for left, (ask, argv) in zip(range(len(following), 0, -1), following, strict=True):
                 if not good:
-                    self._warn(f"the sweep ends here: the last run did not end well, {left} were to follow")
+                    self.interaction.warn(f"the sweep ends here: the last run did not end well, {left} were to follow")
                     return
                 plan = await evaluator.prepare(ask)
                 if plan.argv != argv:
-                    self._warn(f"the sweep ends here: what follows is no longer what was shown, {left} were to follow")
+                    self.interaction.warn(
+                        f"the sweep ends here: what follows is no longer what was shown, {left} were to follow"
+                    )
                     return
                 if worker is not None:
                     self._work[plan.key] = worker
                 good = await self._one(plan, wait=left > 1)
         except ConsoleError as error:
-            screen.console.tell(error)
+            self.interaction.tell(error)
         finally:
             self._work = {key: each for key, each in self._work.items() if each is not worker}
 
     async def _one(self, plan: EvaluationPlan, *, wait: bool) -> bool:
         """Begin a run and, when asked to, wait for its record; whether one can go on."""
-        evaluator = self._screen.console.session.evaluator
+        evaluator = self.fleet.session.evaluator
         if not plan.node:
             record = await evaluator.measure(plan, lambda progress: None, confirmed=True)
             return record.clean
         key = await evaluator.start(plan, confirmed=True)
-        self._screen.notify(
-            f"{key.engine} runs on {shown(plan.node)}; it goes on when you leave", markup=False, timeout=4
-        )
+        self.interaction.notify(f"{key.engine} runs on {shown(plan.node)}; it goes on when you leave", timeout=4)
         return not wait or (await evaluator.watch.wait(key, lambda progress: None)).clean
 
     def cancel_here(self) -> None:
         """Ask, then end the run under the cursor."""
-        pane = self._pane
-        live = next((each for each in pane.live() if each.key.run == pane.run_here), None)
+        live = next((each for each in self.pane.live() if each.key.run == self.pane.run_here), None)
         if live is None:
-            self._warn("no running evaluation under the cursor")
+            self.interaction.warn("no running evaluation under the cursor")
         elif self._may():
-            set_off(self._screen, "act", self._cancel, live)
+            self.interaction.start("act", self._cancel, live)
 
     async def _cancel(self, live: RunningEvaluation) -> None:
-        console = self._screen.console
         where = (
             f"TERM to every process of the run on {live.node}, KILL after 10 s to what is left." if live.node else ""
         )
         text = f"{where} Its figures are lost. No engine is touched.".strip()
-        if not await console.ask_yes((("Cancel ", "plain"), (shown(live.key.engine), "bold"), ("?", "plain")), text):
+        if not await self.interaction.ask_yes(
+            (("Cancel ", "plain"), (shown(live.key.engine), "bold"), ("?", "plain")), text
+        ):
             return
         if not live.node:
             worker = self._work.get(live.key)
             if worker is not None:
                 worker.cancel()
-            self._screen.notify("cancelled; nothing is sent any more", markup=False, timeout=4)
+            self.interaction.notify("cancelled; nothing is sent any more", timeout=4)
             return
         try:
-            result = await console.session.evaluator.cancel(live.key, live.node)
+            result = await self.fleet.session.evaluator.cancel(live.key, live.node)
         except ConsoleError as error:
-            console.tell(error)
+            self.interaction.tell(error)
             return
         left = ", ".join(str(each) for each in result.processes)
-        self._screen.notify(
+        self.interaction.notify(
             f"{live.key.engine} on {shown(live.node)}: {result.outcome}" + (f", left: {shown(left)}" if left else ""),
             severity="error" if result.outcome == "stuck" else "information",
-            markup=False,
         )
 
-    def show_log(self, engine: str, run: str) -> None:
-        """The log of a run in the log pane, until the cursor of the grid moves."""
-        screen = self._screen
-        log = screen.panes["logs"]
-        assert isinstance(log, LogPane)
-        screen.pinned = (screen.grid.target, Target(engine=engine))
-        screen.arrangement.go("logs")
-        log.run_name = run
-        screen.follow_cursor()
-
     def _may(self) -> bool:
-        if self._screen.console.session.read_only:
-            self._warn("read-only: the console was not started with --write")
+        if self.fleet.session.read_only:
+            self.interaction.warn("read-only: the console was not started with --write")
             return False
         return True
-
-    @property
-    def _pane(self) -> EvaluationPane:
-        pane = self._screen.panes["evaluation"]
-        assert isinstance(pane, EvaluationPane)
-        return pane
-
-    def _warn(self, words: str) -> None:
-        self._screen.notify(shown(words), severity="warning", markup=False)

@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from console.model.snapshot import WrittenIn
 from console.services.placement.layout_files import copy_path, copy_shipped, own_file, remove_unchanged_copy
-from screens.background_work import set_off
-from screens.controllers.file_reloading import FileReloading
-from screens.external_programs import editor_command, run_away
-from screens.panes.base import pointed_row
+from screens.controllers.base import Commands, Controller
+from screens.external_programs import editor_command
 from screens.styled_lines import Line, shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.controllers.arrangement import Arrangement
+    from screens.controllers.file_reloading import FileReloading
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
 
 
-class FileEditing:
+@dataclass(eq=False)
+class FileEditing(Controller):
     """One file at a time, for the terminal is one."""
 
-    def __init__(self, screen: MainScreen, reloading: FileReloading) -> None:
-        self._screen = screen
-        self._reloading = reloading
+    interaction: Interaction
+    fleet: Fleet
+    arrangement: Arrangement
+    reloading: FileReloading
+    copies: Path | None
+    """The directory for copies of shipped layouts; None is the configuration directory."""
 
     def verbs(self) -> Verbs:
         """The key that opens the file."""
         return {"edit": self.edit}
 
-    def commands(self) -> dict[str, Callable[[str], object]]:
+    def commands(self) -> Commands:
         """`:edit layout` and `:edit cluster`."""
         return {"edit": self._named}
 
-    def layout(self, name: str) -> None:
-        """`:layout NAME`, and what there is to choose from without a name."""
-        self._reloading.layout(name)
-
     def edit(self) -> None:
         """The file and line that the row under a pane's cursor is about, else the layout."""
-        here = pointed_row(self._screen.focused)
+        here = self.arrangement.pointed
         self._begin(here.file or "layout" if here else "layout", here.file_line if here else 0)
 
     def _named(self, rest: str) -> None:
         if rest in ("layout", "cluster"):
             self._begin("layout" if rest == "layout" else "cluster", 0)
         else:
-            self._warn("write :edit layout or :edit cluster")
+            self.interaction.warn("write :edit layout or :edit cluster")
 
     def _begin(self, file: WrittenIn, line: int) -> None:
-        if not self._reloading.refused():
-            set_off(self._screen, "away", self._edit, file, line)
+        if not self.reloading.refused():
+            self.interaction.start("away", self._edit, file, line)
 
     async def _edit(self, file: WrittenIn, line: int) -> None:
         try:
@@ -62,24 +64,24 @@ class FileEditing:
             else:
                 await self._open_layout(line)
         except ConsoleError as error:
-            self._screen.console.tell(error)
+            self.interaction.tell(error)
 
     async def _open_cluster(self, line: int) -> None:
-        source = self._screen.console.session.cluster.source
+        source = self.fleet.session.cluster.source
         if source is None:
-            self._warn("this cluster was not opened from a file")
+            self.interaction.warn("this cluster was not opened from a file")
         elif await self._changed(Path(source.path), line):
             await self._take({})
 
     async def _open_layout(self, line: int) -> None:
-        session = self._screen.console.session
+        session = self.fleet.session
         layout, cluster = session.deployment.layout, session.cluster.name
         path = own_file(layout)
         if path is not None:
             if await self._changed(path, line):
                 await self._take({})
             return
-        path = copy_path(cluster, layout.name, self._screen.console.opening.copies)
+        path = copy_path(cluster, layout.name, self.copies)
         if not await self._agreed(layout.name, cluster, path):
             return
         fresh, gone = copy_shipped(layout.name, path), False
@@ -92,8 +94,8 @@ class FileEditing:
 
     async def _take(self, layouts: Mapping[str, str]) -> None:
         """Have it read again, unless a plan has started while the editor was open: a restart policy waits for nobody."""
-        if not self._reloading.refused():
-            await self._reloading.read_again(layouts)
+        if not self.reloading.refused():
+            await self.reloading.read_again(layouts)
 
     async def _agreed(self, name: str, cluster: str, path: Path) -> bool:
         there = path.exists()
@@ -111,26 +113,19 @@ class FileEditing:
             f"{cluster} uses it from now on, also when the console is opened without --layout. Engines that run keep what they "
             "were started with until they are restarted; nothing is sent to a node by this."
         )
-        return await self._screen.console.ask_yes(title, text)
+        return await self.interaction.ask_yes(title, text)
 
     async def _changed(self, path: Path, line: int) -> bool:
         """Let the operator edit the file; gives whether it is another one now. Raises ConsoleError."""
-        screen = self._screen
         words = editor_command(dict(os.environ), path, line)
         before = _read(path)
-        try:
-            code = await run_away(screen.app, words, {})
-        finally:
-            screen.refresh(layout=True)
+        code = await self.interaction.run_program(words)
         if code:
-            screen.notify(f"{words[0]} ended with {code}", severity="warning", markup=False)
+            self.interaction.warn(f"{words[0]} ended with {code}")
         if _read(path) == before:
-            screen.notify(f"nothing was changed in {shown(path.name)}", markup=False)
+            self.interaction.notify(f"nothing was changed in {shown(path.name)}")
             return False
         return True
-
-    def _warn(self, words: str) -> None:
-        self._screen.notify(words, severity="warning", markup=False)
 
 
 def _read(path: Path) -> bytes:

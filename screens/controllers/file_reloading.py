@@ -2,62 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
 from console.services.placement.layout_choice import fits
 from console.services.placement.layout_files import layout_argument
-from screens.actions import BY_ID
-from screens.background_work import set_off
-from screens.fleet import Fleet
+from screens.controllers.base import Commands, Controller
+from screens.fleet import uniquely_named
 from screens.styled_lines import Line, Row, fit, shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.grid.grid import Grid
+    from screens.interaction import Interaction
+    from screens.startup import ReadAgain
 
 
-class FileReloading:
+@dataclass(eq=False)
+class FileReloading(Controller):
     """Cluster files and layouts are read as at the start; roles stay as they are on the screen."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
+    grid: Grid
+    read: ReadAgain | None
+    """Reads the files again; None where there is no file."""
+    offer: Callable[[str, Sequence[Row]], object]
+    """Lets one of these rows, actions or commands, be chosen and runs it."""
+    on_reload: Callable[[], None]
+    """Called when other sessions are shown."""
 
     def verbs(self) -> Verbs:
         """The one key of it."""
         return {"reload": self.reload}
 
+    def commands(self) -> Commands:
+        """A layout by name or file; without one, what there is to choose from."""
+        return {"layout": self.layout}
+
     def reload(self) -> None:
         """Read the files again; refused while something runs from here."""
         if not self.refused():
-            set_off(self._screen, "reload", self.read_again, {})
+            self.interaction.start("reload", self.read_again, {})
 
     def refused(self) -> bool:
         """Whether the files cannot take effect now; says why."""
-        console = self._screen.console
-        fleet = console.fleet
-        if fleet is not None and (fleet.acting or fleet.measuring):
-            key = console.options.keys.word(BY_ID["reload"])
-            words = f"something runs from here; {key} reads the files again when that has ended"
-            self._screen.notify(words, severity="warning", markup=False)
+        if self.fleet.acting or self.fleet.measuring:
+            key = self.interaction.key("reload")
+            self.interaction.warn(f"something runs from here; {key} reads the files again when that has ended")
             return True
-        if console.opening.again is None or fleet is None:
-            self._screen.notify("this cluster was not opened from a file", severity="warning", markup=False)
+        if self.read is None:
+            self.interaction.warn("this cluster was not opened from a file")
             return True
         return False
 
     def layout(self, name: str) -> None:
         """Mean this layout, shipped or a file, for the cluster that is meant; without a name, offer those that are shipped."""
         if name and not self.refused():
-            cluster = self._screen.console.session.cluster.name
-            set_off(self._screen, "reload", self.read_again, {cluster: name}, True)
+            cluster = self.fleet.session.cluster.name
+            self.interaction.start("reload", self.read_again, {cluster: name}, True)
         elif not name:
-            set_off(self._screen, "say", self._offer)
+            self.offer_layouts()
 
-    async def _offer(self) -> None:
+    def offer_layouts(self) -> None:
         """The shipped layouts, those first that the cluster can carry."""
-        cluster = self._screen.console.session.cluster
+        cluster = self.fleet.session.cluster
         rows = []
         found = fits(cluster)
         name = max(len(each.layout.name) for each in found) + 1
@@ -72,19 +84,17 @@ class FileReloading:
                 (fit(fit_.words(), need[fit_.fits]), role),
             )
             rows.append(Row(f":layout {fit_.layout.name}", (*head, (shown(fit_.layout.title), role))))
-        none = "" if self._screen.console.session.deployment.layout.chosen else "no layout is chosen; "
+        none = "" if self.fleet.session.deployment.layout.chosen else "no layout is chosen; "
         title = f"{shown(cluster.name)}: {none}which one? esc: only look; a file of yours: :layout FILE"
-        await self._screen.lookup.offer(title, rows)
+        self.offer(title, rows)
 
     async def read_again(self, layouts: Mapping[str, str], anew: bool = False) -> None:
         """Take the files as they are now; `layouts` are other ones to be read instead, by cluster.
 
         With `anew` roles are not taken along to those: they are what was kept for the cluster with that layout.
         """
-        console = self._screen.console
-        again, fleet = console.opening.again, console.fleet
-        if again is None or fleet is None:
-            return
+        fleet = self.fleet
+        assert self.read is not None, "asked for only where there is a file"
         chosen = [each for each in fleet.sessions if each.deployment.layout.chosen]
         held = {
             each.cluster.name: each.deployment.assignment
@@ -93,18 +103,18 @@ class FileReloading:
         }
         meant = {each.cluster.name: layout_argument(each.deployment.layout) for each in chosen}
         try:
-            fresh = Fleet(again(held, {**meant, **layouts}))
+            fresh = uniquely_named(self.read(held, {**meant, **layouts}))
         except ConsoleError as error:
             hint = f"{error.hint}\n" if error.hint else ""
-            key = console.options.keys.word(BY_ID["edit"])
+            key = self.interaction.key("edit")
             more = f"Nothing was changed: what was read before goes on. {key} opens the file again."
-            console.tell(ConsoleError(str(error), hint=f"{hint}{more}"))
+            self.interaction.tell(ConsoleError(str(error), hint=f"{hint}{more}"))
             return
-        fresh.select(fleet.current.cluster.name)
-        self._screen.grid.look_at(marks=frozenset())
-        await console.show_fleet(fresh)
-        self._screen.restart_policies.attach()
-        names = ", ".join(each.cluster.name for each in fresh.sessions)
-        key = console.options.keys.word(BY_ID["pane-roles"])
-        words = f"read again: {names}; engines that run keep what they were started with, {key} shows what differs"
-        self._screen.notify(words, markup=False)
+        self.grid.look_at(marks=frozenset())
+        await fleet.show(fresh)
+        self.on_reload()
+        names = ", ".join(each.cluster.name for each in fleet.sessions)
+        key = self.interaction.key("pane-roles")
+        self.interaction.notify(
+            f"read again: {names}; engines that run keep what they were started with, {key} shows what differs"
+        )

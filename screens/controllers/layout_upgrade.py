@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,60 +14,63 @@ from console.model.image_name import release_named
 from console.releases.facts import names, release_name
 from console.services.placement.layout_upgrade import Upgrade, upgrade
 from console.services.placement.upgrade_report import report_lines
-from screens.background_work import set_off
+from screens.controllers.base import Commands, Controller, split_names
 from screens.styled_lines import Line, shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
 
 _HOW = "upgrade RELEASE [FILE]: shows what changes, FILE gets the changed layout"
 _ROLES = {"+": "ok", "-": "dim", "@": "dim"}
 
 
-class LayoutUpgrade:
+@dataclass(eq=False)
+class LayoutUpgrade(Controller):
     """Changes nothing on a node and not the layout in use."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
+    begin_command: Callable[[str], None]
+    """Opens the command line with the beginning of a command."""
 
     def verbs(self) -> Verbs:
         """The key of the roles pane."""
         return {"upgrade": self.begin}
 
-    def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
-        """What can be typed with words behind it, by action id."""
-        return {"upgrade": self.show}
+    def commands(self) -> Commands:
+        """A release, and a file for the changed layout."""
+        return {"upgrade": lambda rest: self.show(split_names(rest))}
 
     def begin(self) -> None:
         """Begin the command with the release after the layout's own."""
-        own, known = release_name(release_named(self._screen.console.session.deployment.layout)), names()
+        own, known = release_name(release_named(self.fleet.session.deployment.layout)), names()
         later = known[known.index(own) + 1 :] if own in known else known[-1:]
-        self._screen.command_line.begin(f"upgrade v{later[0]}" if later else "upgrade ")
+        self.begin_command(f"upgrade v{later[0]}" if later else "upgrade ")
 
     def show(self, words: Sequence[str]) -> None:
         """Show what the release changes; with a file, ask whether to write it."""
         if not 1 <= len(words) <= 2:
-            self._screen.notify(_HOW, severity="warning", markup=False)
+            self.interaction.warn(_HOW)
         else:
-            set_off(self._screen, "upgrade", self._work, words[0], words[1] if len(words) > 1 else "")
+            self.interaction.start("upgrade", self._work, words[0], words[1] if len(words) > 1 else "")
 
     async def _work(self, release: str, file: str) -> None:
-        console = self._screen.console
-        layout = console.session.deployment.layout
+        layout = self.fleet.session.deployment.layout
         try:
             found = await asyncio.to_thread(upgrade, layout.written or layout, release)
             if file:
                 await self._save(found, Path(file).expanduser())
                 return
         except ConsoleError as error:
-            console.tell(error)
+            self.interaction.tell(error)
             return
         title: Line = (
             (shown(layout.name), "bold"),
             (f" for v{found.new.name}; :upgrade v{found.new.name} FILE writes it", "plain"),
         )
-        console.read(title, [_line(text) for text in report_lines(found)])
+        self.interaction.read(title, [_line(text) for text in report_lines(found)])
 
     async def _save(self, found: Upgrade, path: Path) -> None:
         if path.exists():
@@ -74,9 +78,9 @@ class LayoutUpgrade:
         title: Line = (("Write the layout for ", "plain"), (f"v{found.new.name}", "bold"), ("?", "plain"))
         left = "" if found.fits else "\nSomething is left that this release does not know; :upgrade RELEASE shows it."
         text = f"The file: {path}\nThe layout in use stays as it is; :layout {path} uses the new one.{left}"
-        if await self._screen.console.ask_yes(title, text):
+        if await self.interaction.ask_yes(title, text):
             save_text(path, found.changed)
-            self._screen.notify(f"written: {shown(str(path))}; :layout {shown(str(path))} uses it", markup=False)
+            self.interaction.notify(f"written: {shown(str(path))}; :layout {shown(str(path))} uses it")
 
 
 def _line(text: str) -> Line:

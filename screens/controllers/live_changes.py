@@ -2,83 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.model.deployment import engine_words
-from screens.controllers.engine_names import engines_named
-from screens.panes.roles import RolePane
-from screens.panes.verify import VerifyPane
-from screens.styled_lines import shown
+from screens.controllers.base import Commands, Controller, engines_named, split_names
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.controllers.arrangement import Arrangement
+    from screens.controllers.plan_offer import PlanOffer
+    from screens.fleet import Fleet
+    from screens.grid.grid import Grid
+    from screens.interaction import Interaction
+    from screens.panes.roles import RolePane
+    from screens.panes.verify import VerifyPane
 
 _SCALE = "scale GROUP COUNT [NODE…]: so many groups like it serve afterwards"
 
 
-class LiveChanges:
+@dataclass(eq=False)
+class LiveChanges(Controller):
     """What is asked for here is worked out by the operator of the session; nothing happens before its plan is confirmed."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
+    grid: Grid
+    arrangement: Arrangement
+    roles: RolePane
+    chats: VerifyPane
+    plans: PlanOffer
+    begin_command: Callable[[str], None]
+    """Opens the command line with the beginning of a command."""
 
     def verbs(self) -> Verbs:
         """Keys that lead to such a plan."""
         return {"rolling": self.roll, "sync-proxy": self.sync_proxy, "scale": self.scale_here}
 
-    def commands(self) -> Mapping[str, Callable[[Sequence[str]], object]]:
-        """What can be typed with names behind it, by action id."""
-        return {"scale": self.scale, "rolling": self.roll, "verify": self.verify}
+    def commands(self) -> Commands:
+        """Groups or engines by name, and the prompt of a chat."""
+        return {"scale": lambda rest: self.scale(split_names(rest)), "rolling": self.roll, "verify": self.verify}
 
-    def roll(self, engines: Sequence[str] = ()) -> None:
+    def roll(self, engines: str = "") -> None:
         """Restart the groups of these engines, or of the chosen ones, one after another."""
-        named = engines_named(self._screen, engines)
+        named = engines_named(self.interaction, self.fleet, engines)
         if named is None:
             return
-        chosen = named or self._screen.grid.chosen_engines()
+        chosen = named or self.grid.chosen_engines()
         if not chosen:
-            self._warn("no engine here: mark some, or name them")
+            self.interaction.warn("no engine here: mark some, or name them")
             return
-        operator = self._screen.console.session.operator
-        marks = frozenset() if engines else self._screen.grid.view.marks
+        operator = self.fleet.session.operator
+        marks = frozenset() if engines else self.grid.view.marks
         words = f"{engine_words(chosen)} and the rest of their groups"
-        self._screen.engine_acts.offer(
-            "restart", words, lambda: operator.prepare("restart", chosen, in_turn=True), marks=marks
-        )
+        self.plans.offer("restart", words, lambda: operator.prepare("restart", chosen, in_turn=True), marks=marks)
 
     def sync_proxy(self) -> None:
         """Have the proxy list exactly what is ready."""
-        operator = self._screen.console.session.operator
-        self._screen.engine_acts.offer("sync-proxy", "the proxy", operator.prepare_proxy_sync)
+        operator = self.fleet.session.operator
+        self.plans.offer("sync-proxy", "the proxy", operator.prepare_proxy_sync)
 
-    def verify(self, words: Sequence[str]) -> None:
-        """Ask these words in chats through the endpoint."""
-        pane = self._screen.panes["verify"]
-        assert isinstance(pane, VerifyPane)
-        self._screen.arrangement.go("verify")
-        pane.begin(" ".join(words))
+    def verify(self, prompt: str) -> None:
+        """Ask this in chats through the endpoint."""
+        self.arrangement.go("verify")
+        self.chats.begin(prompt)
 
     def scale(self, words: Sequence[str]) -> None:
         """Have so many groups like one of the layout."""
         if len(words) < 2 or not (words[1].isascii() and words[1].isdecimal() and len(words[1]) < 5):
-            self._warn(_SCALE)
+            self.interaction.warn(_SCALE)
             return
         group, count, nodes = words[0], int(words[1]), tuple(words[2:])
-        operator = self._screen.console.session.operator
-        self._screen.engine_acts.offer(
-            "scale", f"{group} to {count}", lambda: operator.prepare_scale(group, count, nodes)
-        )
+        operator = self.fleet.session.operator
+        self.plans.offer("scale", f"{group} to {count}", lambda: operator.prepare_scale(group, count, nodes))
 
     def scale_here(self) -> None:
         """Begin the command with the group under the cursor and one more than there are."""
-        pane = self._screen.panes["roles"]
-        assert isinstance(pane, RolePane)
-        deployment = self._screen.console.session.deployment
-        group = deployment.like(pane.group_here or "")
+        deployment = self.fleet.session.deployment
+        group = deployment.like(self.roles.group_here or "")
         count = 1 + sum(like == group for like in deployment.copies.values())
-        self._screen.command_line.begin(f"scale {group} {count + 1}" if group else "scale ")
-
-    def _warn(self, words: str) -> None:
-        self._screen.notify(shown(words), severity="warning", markup=False)
+        self.begin_command(f"scale {group} {count + 1}" if group else "scale ")

@@ -3,58 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from screens.controllers.base import Commands, Controller, split_names
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.model.plan import Plan, PlanResult, StepEvent, Verb
     from console.services.maintenance.node_tasks import MaintenancePlan
-    from screens.main import MainScreen
+    from screens.controllers.plan_offer import PlanOffer
+    from screens.fleet import Fleet
+    from screens.grid.grid import Grid
 
 
-class MaintenanceActions:
+@dataclass(eq=False)
+class MaintenanceActions(Controller):
     """Joins the maintenance of the session to the plan dialog and the plan pane."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    fleet: Fleet
+    grid: Grid
+    plans: PlanOffer
 
     def verbs(self) -> Verbs:
         """Keys that lead to a plan, for the marked nodes, all that carry something without a mark."""
         return {
-            "containers": lambda: self.containers(self._marked(), self._screen.grid.view.marks),
+            "containers": lambda: self.containers(self._marked(), self.grid.view.marks),
             "weights": lambda: self.weights([]),
-            "tune": lambda: self.tune(self._marked(), self._screen.grid.view.marks),
+            "tune": lambda: self.tune(self._marked(), self.grid.view.marks),
         }
 
-    def commands(self) -> dict[str, Callable[[Sequence[str]], None]]:
-        """The same with words behind them."""
-        return {"containers": self.containers, "weights": self.weights, "tune": self.tune}
+    def commands(self) -> Commands:
+        """The same, for nodes by name."""
+        return {
+            "containers": lambda rest: self.containers(split_names(rest)),
+            "weights": lambda rest: self.weights(split_names(rest)),
+            "tune": lambda rest: self.tune(split_names(rest)),
+        }
 
     def containers(self, nodes: Sequence[str], marks: Set[str] = frozenset()) -> None:
         """Plan what the containers of these nodes lack."""
-        upkeep = self._screen.console.session.maintenance
+        upkeep = self.fleet.session.maintenance
         self._offer("containers", lambda: upkeep.containers(nodes), marks)
 
     def weights(self, words: Sequence[str]) -> None:
         """Plan a copy of the model: from the first node named, or from one that has it, to the others or all."""
-        upkeep = self._screen.console.session.maintenance
+        upkeep = self.fleet.session.maintenance
         source, targets = (words[0], words[1:]) if words else ("", ())
         self._offer("weights", lambda: upkeep.weights(source, targets))
 
     def tune(self, nodes: Sequence[str], marks: Set[str] = frozenset()) -> None:
         """Plan to set what drifts on these nodes."""
-        upkeep = self._screen.console.session.maintenance
+        upkeep = self.fleet.session.maintenance
         self._offer("tune", lambda: upkeep.tuning(nodes), marks)
 
     def _marked(self) -> Sequence[str]:
-        grid = self._screen.grid
+        grid = self.grid
         return grid.chosen_nodes() if grid.view.marks else ()
 
     def _offer(
         self, verb: Verb, prepare: Callable[[], Awaitable[MaintenancePlan]], marks: Set[str] = frozenset()
     ) -> None:
-        upkeep = self._screen.console.session.maintenance
+        upkeep = self.fleet.session.maintenance
         made: list[MaintenancePlan] = []
 
         async def plan() -> Plan:
@@ -64,4 +74,4 @@ class MaintenanceActions:
         async def run(plan: Plan, notice: Callable[[StepEvent], None], confirmed: str) -> PlanResult:
             return await upkeep.run(made[0], notice, confirmed)
 
-        self._screen.engine_acts.offer(verb, "of nodes", plan, run, marks=marks)
+        self.plans.offer(verb, "of nodes", plan, run, marks=marks)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.model.errors import ConsoleError
-from console.services.recordings.replay import Replay, ReplayPosition
+from console.services.recordings.replay import ReplayPosition
+from screens.controllers.base import Commands, Controller
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
 
 
-class ReplayControls:
+@dataclass(eq=False)
+class ReplayControls(Controller):
     """Gives keys to the replay that is meant."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
 
     def verbs(self) -> Verbs:
         """Time controls."""
@@ -30,26 +34,25 @@ class ReplayControls:
             "replay-faster": lambda: self._do(ReplayPosition.faster),
         }
 
+    def commands(self) -> Commands:
+        """A time to go to."""
+        return {"seek": self.seek}
+
     def seek(self, clock: str) -> None:
         """To a clock time of the recording."""
 
         def go(tape: ReplayPosition) -> None:
             if not tape.seek(clock):
-                self._screen.notify("the recording has no such time; :seek HH:MM:SS", severity="warning", markup=False)
+                self.interaction.warn("the recording has no such time; :seek HH:MM:SS")
 
         self._do(go)
 
-    def words(self) -> str:
-        """Where the replay is; empty where there is none."""
-        fleet = self._screen.console.fleet
-        return fleet.current.tape.words if fleet is not None and isinstance(fleet.current, Replay) else ""
-
     def _do(self, act: Callable[[ReplayPosition], None]) -> None:
-        session = self._screen.console.session
-        if not isinstance(session, Replay):
-            self._screen.notify("this is no replay; one starts with --replay FILE", markup=False)
+        position = self.fleet.replay
+        if position is None:
+            self.interaction.notify("this is no replay; one starts with --replay FILE")
             return
         try:
-            act(session.tape)
+            act(position)
         except ConsoleError as error:
-            self._screen.console.tell(error)
+            self.interaction.tell(error)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from screens.panes.plan import PlanPane
+from screens.controllers.base import Controller
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
+    from screens.panes.plan import PlanPane
 
 
-class RestartPolicies:
+@dataclass(eq=False)
+class RestartPolicies(Controller):
     """Joins the policies of the session to the plan pane."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
+    pane: PlanPane
+    draw: Callable[[], None]
+    """Draws the screen."""
 
     def attach(self) -> None:
         """Have plans of a policy drawn where the operator's own are, in whichever cluster."""
-        fleet = self._screen.console.fleet
-        for session in fleet.sessions if fleet else ():
-            session.restarts.observer = cast(PlanPane, self._screen.panes["plan"])
+        for session in self.fleet.sessions:
+            session.restarts.observer = self.pane
 
     def verbs(self) -> Verbs:
         """The one thing to say to a policy."""
@@ -29,13 +36,12 @@ class RestartPolicies:
 
     def hold(self) -> None:
         """Restart nothing from this console for now, or go on."""
-        screen = self._screen
-        restarts = screen.console.session.restarts
-        groups = screen.console.session.deployment.layout.groups.values()
-        if all(group.restart.policy == "never" for group in groups):
-            screen.notify("no group of this layout has a restart policy", markup=False)
+        session = self.fleet.session
+        restarts = session.restarts
+        if all(group.restart.policy == "never" for group in session.deployment.layout.groups.values()):
+            self.interaction.notify("no group of this layout has a restart policy")
             return
         restarts.paused = not restarts.paused
         words = "paused: this console restarts nothing" if restarts.paused else "resumed"
-        screen.notify(f"restart policies are {words}; other open consoles decide for themselves", markup=False)
-        screen.draw()
+        self.interaction.notify(f"restart policies are {words}; other open consoles decide for themselves")
+        self.draw()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from console.model.counting import counted
 from console.model.state import LinkState
+from screens.controllers.base import Controller
 from screens.header import SERVICES
 from screens.styled_lines import Line, shown
 from screens.themes import link_sign, signs_of
@@ -13,15 +15,17 @@ from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.model.snapshot import ClusterSnapshot
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
     from screens.styled_lines import Pen
 
 
-class StatusText:
+@dataclass(eq=False)
+class StatusText(Controller):
     """The key and the command `status`."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
 
     def verbs(self) -> Verbs:
         """What it does for action ids."""
@@ -29,9 +33,9 @@ class StatusText:
 
     def show(self) -> None:
         """Show it over the screen."""
-        console, snapshot = self._screen.console, self._screen.snapshot
+        snapshot = self.fleet.snapshot
         title: Line = (("status of ", "plain"), (shown(f"{snapshot.cluster} {snapshot.deployment}"), "bold"))
-        console.read(title, status_lines(snapshot, console.pen))
+        self.interaction.read(title, status_lines(snapshot, self.interaction.pen))
 
 
 def status_lines(snapshot: ClusterSnapshot, pen: Pen) -> list[Line]:

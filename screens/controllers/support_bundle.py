@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from console.model.errors import ConsoleError
 from console.private_files import private_directory
+from screens.controllers.base import Controller
 from screens.styled_lines import shown
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
     from console.services.session import Session
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.interaction import Interaction
 
 
-class SupportBundle:
+@dataclass(eq=False)
+class SupportBundle(Controller):
     """One bundle at a time."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
-        self._busy = False
+    interaction: Interaction
+    fleet: Fleet
+    _busy: bool = field(default=False, init=False)
 
     def verbs(self) -> Verbs:
         """The key that gathers."""
@@ -31,19 +35,17 @@ class SupportBundle:
     def begin(self) -> None:
         """Ask the nodes and write the file; the screen stays free."""
         if self._busy:
-            self._screen.notify("a support bundle is being written already", markup=False, timeout=3)
+            self.interaction.notify("a support bundle is being written already", timeout=3)
             return
         self._busy = True
-        self._screen.notify(
-            "collecting a support bundle from all nodes; this takes up to a few minutes", markup=False, timeout=5
-        )
-        self._screen.run_worker(self._gather(), group="evidence")
+        self.interaction.notify("collecting a support bundle from all nodes; this takes up to a few minutes", timeout=5)
+        self.interaction.start_beside(self._gather())
 
     async def _gather(self) -> None:
         from console.services.support_bundle import gather, pack
         from console.services.xdg_paths import file_name
 
-        session = cast("Session", self._screen.console.session)
+        session = cast("Session", self.fleet.session)
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         try:
             folder = private_directory(Path(session.state_dir) / "support-bundles")
@@ -51,10 +53,10 @@ class SupportBundle:
             pieces = await gather(session)
             await asyncio.to_thread(pack, pieces, path)
         except ConsoleError as error:
-            self._screen.console.tell(error)
+            self.interaction.tell(error)
             return
         finally:
             self._busy = False
         words = f"support bundle: {shown(str(path))}; secrets are masked, names and addresses are not"
         session.note(words)
-        self._screen.notify(f"{words} (9)", markup=False, timeout=20)
+        self.interaction.notify(f"{words} (9)", timeout=20)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from console.model.durations import two_units
 from console.model.snapshot import ClusterSnapshot, NodeSnapshot
 from console.model.unmanaged_process import UnmanagedProcess
-from screens.background_work import set_off
-from screens.dialogs.picker import PickerDialog
+from screens.controllers.base import Controller
 from screens.styled_lines import Line, Row, Span, fit, shown, wrap
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from screens.main import MainScreen
+    from screens.fleet import Fleet
+    from screens.grid.grid import Grid
+    from screens.interaction import Interaction
 
+End = Literal["stop", "kill"]
 _CELLS = 70
 _HEADING = f"{'NODE':9} {'PID':>8} {'OWNER':9} {'AGE':>11} {'HBM MiB':>8}  COMMAND"
 
 
-class UnmanagedList:
+@dataclass(eq=False)
+class UnmanagedList(Controller):
     """Shows them, and lets the operator plan the end of one."""
 
-    def __init__(self, screen: MainScreen) -> None:
-        self._screen = screen
+    interaction: Interaction
+    fleet: Fleet
+    grid: Grid
+    end_process: Callable[[End, str, int], None]
+    """Shows the plan that stops or kills a process of a node by its pid."""
 
     def verbs(self) -> Verbs:
         """The key that leads here."""
@@ -32,61 +39,41 @@ class UnmanagedList:
 
     def show(self) -> None:
         """Those of the node under the cursor; those of all nodes when it has none."""
-        snapshot = self._screen.snapshot
-        node = snapshot.nodes.get(self._screen.grid.target.node or "")
+        snapshot = self.fleet.snapshot
+        node = snapshot.nodes.get(self.grid.target.node or "")
         nodes = [node] if node is not None and node.unmanaged else list(snapshot.nodes.values())
         if not any(each.unmanaged for each in nodes):
-            self._screen.notify("no node has an unmanaged vLLM or an unmanaged holder of HBM", markup=False)
+            self.interaction.notify("no node has an unmanaged vLLM or an unmanaged holder of HBM")
             return
-        set_off(self._screen, "say", self._show, snapshot, nodes)
+        self.interaction.start("say", self._show, snapshot, nodes)
 
     async def _show(self, snapshot: ClusterSnapshot, nodes: Sequence[NodeSnapshot]) -> None:
         found = {f"{node.name}/{each.pid}": (node.name, each) for node in nodes for each in node.unmanaged}
         rows = [Row(key, _line(node, each, snapshot.at)) for key, (node, each) in found.items()]
         count = f"{len(rows)} process{'es' if len(rows) != 1 else ''}"
-        key = await self._choose(
+        key = await self.interaction.choose(
             ((count, "bold"), (" that no console here keeps", "plain")),
             [Row("-heading", ((_HEADING, "dim"),)), *rows],
             (("Enter", "key"), (" what can be done  ", "dim"), ("esc", "key"), (" close", "dim")),
-            found,
+            preview=lambda key: _words(found[key][1]) if key in found else (),
         )
         if key in found:
             await self._offer(*found[key])
 
     async def _offer(self, node: str, process: UnmanagedProcess) -> None:
         rows = [Row("copy", (("copy   ", "key"), ("its command line, to your clipboard and a file", "plain")))]
-        if not self._screen.console.session.read_only:
+        if not self.fleet.session.read_only:
             rows += [
                 Row("stop", (("stop   ", "danger"), ("plan a TERM for it; nothing is killed", "plain"))),
                 Row("kill", (("kill   ", "danger"), ("plan a KILL for it and all that is below it", "plain"))),
             ]
         title: Line = (("pid ", "plain"), (str(process.pid), "bold"), (f" on {shown(node)}: what to do?", "plain"))
         foot: Line = (("Enter", "key"), (" choose  ", "dim"), ("esc", "key"), (" close  ", "dim"))
-        chosen = await self._choose(title, rows, (*foot, ("a plan is shown first", "dim")), {})
+        chosen = await self.interaction.choose(title, rows, (*foot, ("a plan is shown first", "dim")))
         if chosen == "copy":
-            self._screen.console.copy_out(process.command)
+            self.interaction.copy_out(process.command)
         elif chosen is not None:
-            self._screen.engine_acts.end("kill" if chosen == "kill" else "stop", node, process.pid)
-
-    async def _choose(
-        self, title: Line, rows: Sequence[Row], foot: Line, found: dict[str, tuple[str, UnmanagedProcess]]
-    ) -> str | None:
-        console = self._screen.console
-
-        def preview(key: str) -> Sequence[Line]:
-            return _words(found[key][1]) if key in found else ()
-
-        return await console.push_screen_wait(
-            PickerDialog(
-                console.look,
-                console.pen,
-                console.keys,
-                title=title,
-                rows=rows,
-                foot=foot,
-                preview=preview if found else None,
-            )
-        )
+            self.end_process("kill" if chosen == "kill" else "stop", node, process.pid)
 
 
 def _line(node: str, process: UnmanagedProcess, now: float) -> Line:

@@ -1,12 +1,13 @@
 """The plan dialog: a summary of what would be run, its steps folded, and what must be pressed or typed to start it.
 
-It opens at once and is filled when the plan is there. It gives back what was typed to confirm, or None.
+It opens at once and is filled when the plan is there. It gives back the plan with what was typed to confirm it, or None.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from string import ascii_letters, digits
 from typing import ClassVar
 
@@ -48,7 +49,15 @@ AGAIN_S = 1.0
 """How long until a plan is asked for again that could not be made yet."""
 
 
-class PlanDialog(Dialog[str]):
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A plan that is to run, and what was typed to confirm it."""
+
+    plan: Plan
+    typed: str
+
+
+class PlanDialog(Dialog[Confirmed]):
     """The rows have the focus, where Enter only unfolds. `y`, its button, or what is typed in full confirms."""
 
     BINDINGS: ClassVar = [
@@ -252,7 +261,7 @@ class PlanDialog(Dialog[str]):
         if not self._keys.quiet:
             self.notify(TOO_FAST, severity="warning", markup=False)
             return
-        self.dismiss(self.plan.confirm.expected)
+        self.dismiss(Confirmed(self.plan, self.plan.confirm.expected))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Search, or set it going when exactly what is asked for was typed, by hand."""
@@ -268,7 +277,7 @@ class PlanDialog(Dialog[str]):
             self.query_one("#typed", AnswerInput).refuse()
         elif event.value.strip() == plan.confirm.expected:
             self.app.clear_notifications()
-            self.dismiss(event.value.strip())
+            self.dismiss(Confirmed(plan, event.value.strip()))
         else:
             self.notify(
                 f"that is not {shown(plan.confirm.expected)}; nothing was done", severity="warning", markup=False

@@ -11,7 +11,7 @@ from screens.grid.cluster_rows import fleet_level, fleet_rows, joined, split
 from screens.grid.columns import columns_for, heading, heading_with
 from screens.grid.row_order import column_needs, homes
 from screens.grid.rows import SORTS, FoldedRow, GridView, engine_key, fold_key, group_key, node_key
-from screens.panes.base import Target
+from screens.pane_moment import Target
 from screens.styled_lines import Line, Row, shown
 from screens.widgets import ListWidget, Verbs
 

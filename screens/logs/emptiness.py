@@ -8,7 +8,7 @@ from console.model.snapshot import EngineState
 from screens.actions import BY_ID
 from screens.key_map import Keys
 from screens.logs.view_base import View
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.styled_lines import shown
 
 

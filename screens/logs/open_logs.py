@@ -16,7 +16,7 @@ from screens.logs.patterns import LineFilter, prepared
 from screens.logs.time_seek import LogTimes
 from screens.logs.view_base import View
 from screens.logs.window import Window
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.protocols import LogSource
 
 

@@ -24,7 +24,7 @@ from screens.logs.open_logs import OpenLogs, open_one, open_several
 from screens.logs.patterns import LineFilter
 from screens.logs.title import head_of_one, head_of_several, title
 from screens.logs.view_base import View
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.styled_lines import Line, plain
 from screens.widgets import LineWidget
 

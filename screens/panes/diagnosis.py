@@ -13,7 +13,8 @@ from console.model.name_ranges import name_ranges
 from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState
 from screens.actions import BY_ID, bindings
 from screens.logs.line_drawing import short_head
-from screens.panes.base import PaneMoment, PointedRow
+from screens.pane_moment import PaneMoment
+from screens.panes.base import PointedRow
 from screens.panes.folding import FoldingPane
 from screens.styled_lines import Line, Row, length, shown
 from screens.themes import sign_of

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 from console.model.errors import ConsoleError
 from screens.actions import bindings
 from screens.background_work import set_off
-from screens.panes.base import Pane, PaneMoment
+from screens.pane_moment import PaneMoment
+from screens.panes.base import Pane
 from screens.styled_lines import Line, Row, shown
 from screens.widgets import Verbs
 

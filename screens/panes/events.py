@@ -6,7 +6,7 @@ import time
 
 from console.model.counting import counted
 from console.model.snapshot import Event, EventLevel
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.panes.timeline import TimelineEntry, TimelinePane
 from screens.styled_lines import Line, shown
 

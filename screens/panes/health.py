@@ -15,7 +15,8 @@ from console.model.role import BESIDE_ENGINES
 from console.model.snapshot import ClusterSnapshot, EngineSnapshot, EngineState, Grade
 from screens.charts import bar
 from screens.grid.rows import age_words
-from screens.panes.base import PaneMoment, PointedRow
+from screens.pane_moment import PaneMoment
+from screens.panes.base import PointedRow
 from screens.panes.columns import names_in
 from screens.panes.folding import FoldingPane
 from screens.panes.link_rows import link_rows

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from console.model.counting import counted
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.panes.timeline import TimelineEntry, TimelinePane
 from screens.styled_lines import Line, Span, fit, shown
 

@@ -10,7 +10,8 @@ from console.model.snapshot import ClusterSnapshot, EngineState, Serving
 from console.model.state import Grade
 from screens.charts import bar, sparkline
 from screens.grid.rows import age_words
-from screens.panes.base import Pane, PaneMoment
+from screens.pane_moment import PaneMoment
+from screens.panes.base import Pane
 from screens.panes.columns import Column, fitting, heading, table_row
 from screens.styled_lines import Line, Row, Span, fit, join, length, shown
 from screens.themes import GRADES, STATES, Sign, sign_of

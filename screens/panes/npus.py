@@ -13,7 +13,8 @@ from console.model.unmanaged_process import UnmanagedProcess
 from screens.charts import bar, sparkline
 from screens.figures import STALE_S, device_figures, hbm_share, percent, power
 from screens.grid.rows import age_words
-from screens.panes.base import Pane, PaneMoment
+from screens.pane_moment import PaneMoment
+from screens.panes.base import Pane
 from screens.panes.columns import Column, fitting, heading, table_row, widest
 from screens.panes.device_history import STEPS, DeviceHistory
 from screens.panes.link_rows import link_rows

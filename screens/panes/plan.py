@@ -10,7 +10,7 @@ from console.model.plan import Outcome, Plan, PlanResult, Step, StepEvent
 from console.services.monitoring.intervals import GRACE_S, KILL_S
 from console.services.operations.plan_progress import FoldedOutcome, PlanProgress
 from screens.actions import BY_ID, bindings
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.panes.folding import FoldingPane
 from screens.styled_lines import Line, Row, Span, fit, shown, width, wrap
 from screens.themes import Sign

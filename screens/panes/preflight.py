@@ -15,7 +15,7 @@ from console.model.state import EngineState, Grade
 from screens.actions import bindings
 from screens.background_work import set_off
 from screens.grid.rows import age_words
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.panes.columns import names_in, widest
 from screens.panes.folding import FoldingPane
 from screens.styled_lines import Line, Pen, Row, Span, fit, join, shown, wrap

@@ -16,7 +16,8 @@ from console.services.monitoring.drift import group_by_drift
 from screens.actions import BY_ID, bindings
 from screens.assignment_preview import rank_words
 from screens.grid.rows import count_words
-from screens.panes.base import Pane, PaneMoment
+from screens.pane_moment import PaneMoment
+from screens.panes.base import Pane
 from screens.styled_lines import Line, Pen, Row, Span, cut, fit, length, shown, width, wrap
 from screens.widgets import Verbs
 

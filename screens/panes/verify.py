@@ -12,7 +12,7 @@ from console.model.name_ranges import name_ranges
 from console.model.service import ServiceState
 from screens.actions import BY_ID, bindings
 from screens.background_work import set_off
-from screens.panes.base import PaneMoment
+from screens.pane_moment import PaneMoment
 from screens.panes.folding import FoldingPane
 from screens.styled_lines import Line, Row, fit, shown
 from screens.widgets import Verbs

@@ -9,7 +9,8 @@ import pytest
 from console.model.deployment import Assignment
 from console.model.layout import Layout
 from console.services.session import Session
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
+from screens.options import Options
 from tests.evaluation.test_runs import Engine, layout
 from tests.evaluation.test_runs import engine as engine
 from tests.evaluation.test_runs import home as home

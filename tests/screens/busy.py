@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from console.model.snapshot import ClusterSnapshot
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
 from screens.driver import ConsoleDriver
+from screens.options import Options
 from tests.screens.fakes import FakeCopy, FakeSession, devices
 
 LINE = b"(EngineCore_DP%d pid=77) INFO 11-24 10:15:00 [core.py:123] generation throughput 123.4 tok/s, step %09d done\n"

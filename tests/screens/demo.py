@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from console.model.snapshot import EngineState, EventLevel
-from screens.app import options_from, run_app
+from screens.app import run_app
+from screens.options import options_from
 from tests.screens.fakes import FakeCopy, FakeSession
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from textual.pilot import Pilot
 
-from screens.app import ConsoleApp, Options, dialog_over
+from screens.app import ConsoleApp
+from screens.interaction import dialog_over
+from screens.options import Options
 from tests.screens.fakes import FakeSession
 from tests.waiting import until
 
@@ -65,6 +67,12 @@ class Seen:
     async def type(self, text: str) -> None:
         """Text as keys."""
         await self.press(*({" ": "space", "-": "minus", "/": "slash"}.get(char, char) for char in text))
+
+    async def command(self, line: str) -> None:
+        """A line of the command line."""
+        await self.press("colon")
+        await self.type(line)
+        await self.press("enter")
 
     async def sees(self, what: str | Callable[[], object], timeout_s: float = 10.0) -> None:
         """Wait until a text is on the screen, or something is true."""

@@ -26,7 +26,7 @@ from console.probes.check_types import Result, Verdict
 from console.probes.hccn import Ping
 from console.services.readiness.ping_matrix import PingResults, PingRoute
 from console.services.readiness.preflight import Report
-from screens.app import Options
+from screens.options import Options
 from screens.panes.base import Pane
 from screens.panes.plan import PlanPane
 from screens.panes.table import PANES

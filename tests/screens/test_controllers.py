@@ -439,3 +439,21 @@ async def test_a_start_that_has_only_just_begun_elsewhere_is_waited_for_and_then
         await seen.sees("type 8 to stop")
         await seen.press("8", "enter")
         await seen.sees(lambda: session.operator.ran)
+
+
+async def test_each_action_and_each_command_has_one_controller(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        controllers = seen.app.main.controllers
+        for tables in ([each.verbs() for each in controllers], [each.commands() for each in controllers]):
+            names = [name for table in tables for name in table]
+            assert sorted(names) == sorted(set(names))
+
+
+async def test_an_action_typed_alone_is_its_key_and_with_a_name_it_is_a_command(tmp_path: Path) -> None:
+    async with running(FakeSession(tmp_path)) as seen:
+        await seen.command("theme light")
+        assert seen.app.interaction.look.name == "light"
+        await seen.command("theme")
+        assert seen.app.interaction.look.name != "light"
+        await seen.command("theme nothing")
+        await seen.sees(lambda: "no theme 'nothing'" in seen.toasts())

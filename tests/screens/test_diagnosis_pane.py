@@ -74,7 +74,7 @@ async def test_l_opens_the_log_at_the_failing_line(tmp_path: Path) -> None:
         assert isinstance(log, LogPane)
         assert log.window is not None
         assert log.window.text(log.window.hit) == BROKEN.decode(), "where n and e go on from"
-        assert seen.app.main.opened == "logs"
+        assert seen.app.main.panes.opened == "logs"
         assert seen.app.main.grid.target.engine == "decode-3"
 
 

@@ -15,8 +15,9 @@ from console.model.deployment import Assignment
 from console.model.errors import ConsoleError
 from console.model.snapshot import Diagnosis
 from console.services.placement.layout_files import copy_path
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
 from screens.external_programs import editor_command
+from screens.options import Options
 from screens.startup import Startup
 from tests.screens.fakes import NOW, FakeSession, cluster
 from tests.screens.seen import SMALL, Clock, Seen
@@ -42,7 +43,7 @@ class Files:
         self.read: list[Mapping[str, str]] = []
         self.wrong: ConsoleError | None = None
         self.typing: Callable[[str], str] = lambda text: text
-        monkeypatch.setattr("screens.controllers.file_editing.run_away", self._edit)
+        monkeypatch.setattr("screens.external_programs.run_away", self._edit)
         monkeypatch.setenv("VISUAL", "")
         monkeypatch.setenv("EDITOR", "true")
 
@@ -106,7 +107,7 @@ async def test_a_mistake_in_it_is_told_with_the_key_that_opens_it_again_and_the_
         await seen.press("ctrl+e")
         await seen.sees("mine.yaml:79: oops")
         await seen.sees("ctrl-e opens the file")
-        assert seen.app.session is files.session
+        assert seen.app.fleet.session is files.session
         assert not files.session.closed
 
 
@@ -143,7 +144,7 @@ async def test_what_was_typed_into_a_copy_stays_though_the_way_back_from_the_edi
         Path(words[-1]).write_text(MINE + "# an hour of work\n", encoding="utf-8")
         raise ConsoleError("the terminal is gone")
 
-    monkeypatch.setattr("screens.controllers.file_editing.run_away", lost)
+    monkeypatch.setattr("screens.external_programs.run_away", lost)
     async with opened(files) as seen:
         await seen.press("ctrl+e")
         await seen.sees("Edit a copy?")

@@ -15,7 +15,7 @@ from console.model.findings import Finding, Severity
 from console.model.run import RunKey
 from console.model.snapshot import Task
 from console.services.evaluation.plans import EvaluationRequest
-from screens.app import Options
+from screens.options import Options
 from tests.evaluation.figures import numbers, record
 from tests.screens.fakes import FakeCopy, FakeSession
 from tests.screens.seen import LARGE, SMALL, Seen, running
@@ -174,7 +174,7 @@ async def test_a_typed_bench_is_planned_confirmed_and_shown(tmp_path: Path, size
 async def test_other_keys_in_the_dialog_measure_nothing(tmp_path: Path, key: str) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
-        seen.app.main.evaluation_acts.ask("eval", "gsm8k")
+        await seen.command("eval gsm8k")
         await seen.sees("ACCURACY aisbench gsm8k")
         await seen.sees("ais_bench --models")
         await seen.press(key)
@@ -188,7 +188,7 @@ async def test_what_a_check_found_blocks_the_run(tmp_path: Path) -> None:
         Finding("EVAL-TOOL", Severity.ERROR, "vllm is not installed on p0", "p0", fix="use d0"),
     )
     async with running(session) as seen:
-        seen.app.main.evaluation_acts.ask("bench", "")
+        await seen.command("bench")
         await seen.sees("vllm is not installed on p0")
         await seen.press("y", "enter")
         await seen.pilot.pause()
@@ -220,7 +220,7 @@ async def test_a_sweep_goes_on_by_itself_and_ends_when_a_run_ends_badly(tmp_path
     session = FakeSession(tmp_path)
     evaluator = session.evaluator
     async with running(session) as seen:
-        seen.app.main.evaluation_acts.ask("bench", "--sweep 1,2,4")
+        await seen.command("bench --sweep 1,2,4")
         await seen.sees("3 runs")
         await seen.sees("3, one after the other, as long as this console is open")
         await seen.press("y")
@@ -253,7 +253,7 @@ async def test_a_running_one_is_cancelled_after_a_question_only(tmp_path: Path) 
 async def test_the_built_in_generator_is_shown_cancelled_and_asked_about_when_one_leaves(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     async with running(session) as seen:
-        seen.app.main.evaluation_acts.ask("bench", "--tool built-in")
+        await seen.command("bench --tool built-in")
         await seen.sees("this machine")
         await seen.press("y")
         await seen.sees(lambda: session.evaluator.local)
@@ -326,7 +326,7 @@ async def test_a_refusal_at_the_start_is_told(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
     session.evaluator.refusal = ConsoleError("p0 has another run", hint="look at it")
     async with running(session) as seen:
-        seen.app.main.evaluation_acts.ask("bench", "")
+        await seen.command("bench")
         await seen.sees("y start")
         await seen.press("y")
         await seen.sees("p0 has another run")

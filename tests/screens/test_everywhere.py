@@ -29,7 +29,7 @@ EVERYWHERE = [action for action in ACTIONS if "everywhere" in action.where]
 def _state(seen: Seen) -> tuple[object, ...]:
     main = seen.app.main
     painted = tuple(tuple(widget._painted) for widget in (main.header, main.grid, main.tabs, main.footer))
-    return (seen.text(), seen.toasts(), painted, id(seen.app.screen), seen.app.look.name, seen.app._exit)
+    return (seen.text(), seen.toasts(), painted, id(seen.app.screen), seen.app.interaction.look.name, seen.app._exit)
 
 
 @pytest.mark.parametrize("action", [each for each in EVERYWHERE if each.id not in UNSEEN], ids=lambda each: each.id)
@@ -52,7 +52,7 @@ async def test_the_check_of_nodes_shows_what_it_found(tmp_path: Path) -> None:
     async with running(session) as seen:
         await seen.press("P")
         await seen.sees(lambda: session.preflight.asked)
-        assert seen.app.main.opened == "preflight"
+        assert seen.app.main.panes.opened == "preflight"
         assert seen.app.focused is seen.app.main.pane
 
 
@@ -62,5 +62,5 @@ async def test_an_action_of_a_pane_that_is_run_by_name_opens_it(tmp_path: Path, 
         await seen.press("4", "colon")
         await seen.type(command)
         await seen.press("enter")
-        await seen.sees(lambda: seen.app.main.opened != "health")
+        await seen.sees(lambda: seen.app.main.panes.opened != "health")
         assert command in seen.app.main.pane.verbs()

@@ -51,7 +51,9 @@ async def test_every_action_is_known_to_a_room(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
         main = seen.app.main
         known = (
-            set(main.verbs()) | set(main.grid.verbs()) | {name for pane in main.panes.values() for name in pane.verbs()}
+            {name for each in main.controllers for name in each.verbs()}
+            | set(main.grid.verbs())
+            | {name for pane in main.panes.values() for name in pane.verbs()}
         )
         assert {action.id for action in ACTIONS} - known == set()
 
@@ -164,11 +166,11 @@ async def test_a_tab_is_opened_by_the_word_on_it_and_a_log_by_its_tab_and_engine
             await seen.press("colon")
             await seen.type(word)
             await seen.press("enter")
-            assert main.opened == opened
+            assert main.panes.opened == opened
         await seen.press("colon")
         await seen.type("logs decode-9")
         await seen.press("enter")
-        assert (main.opened, main.grid.target.engine) == ("logs", "decode-9")
+        assert (main.panes.opened, main.grid.target.engine) == ("logs", "decode-9")
         assert not seen.toasts()
 
 
@@ -239,7 +241,8 @@ async def test_a_word_like_status_leads_to_what_only_looks(tmp_path: Path, word:
 
 async def test_what_completes_a_line_offers_what_only_looks_first(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
-        words = [each.partition(" ")[0] for each in seen.app.main.command_line.words()]
+        await seen.press("colon")
+        words = [each.words.partition(" ")[0] for each in seen.app.main.prompt.list.candidates]
         assert words == sorted(words, key=lambda each: each in CHANGING)
         for typed in ("s", "st", "sta"):
             assert next(each for each in words if each.startswith(typed)) not in CHANGING

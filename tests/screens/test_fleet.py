@@ -12,8 +12,9 @@ import pytest
 from console.cli.screen import add_options, one_by_one
 from console.model.errors import UsageError
 from console.model.snapshot import EngineState
-from screens.app import ConsoleApp, Options
-from screens.fleet import Fleet
+from screens.app import ConsoleApp
+from screens.fleet import uniquely_named
+from screens.options import Options
 from screens.startup import Startup
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen
@@ -34,20 +35,13 @@ async def both(
         yield Seen(app, pilot, one, clock), other
 
 
-async def go(seen: Seen, text: str) -> None:
-    """A line of the command line."""
-    await seen.press("colon")
-    await seen.type(text)
-    await seen.press("enter")
-
-
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 async def test_rows_stand_below_their_cluster_and_the_header_follows(tmp_path: Path, size: tuple[int, int]) -> None:
     async with both(tmp_path, size) as (seen, _):
         await seen.sees("= lab a3-pd")
         await seen.sees("= east a3-pd")
         assert seen.header().startswith(" lab a3-pd")
-        await go(seen, "cluster east")
+        await seen.command("cluster east")
         await seen.press("j")
         assert seen.header().startswith(" east a3-pd")
         assert seen.app.main.grid.target.node == "p0"
@@ -55,7 +49,7 @@ async def test_rows_stand_below_their_cluster_and_the_header_follows(tmp_path: P
 
 async def test_an_act_is_of_the_cluster_the_cursor_is_in(tmp_path: Path) -> None:
     async with both(tmp_path) as (seen, other):
-        await go(seen, "cluster east")
+        await seen.command("cluster east")
         await seen.press("j", "x")
         await seen.sees("STOP 2 engines")
         await seen.sees("east")
@@ -73,7 +67,7 @@ async def test_the_line_of_a_cluster_stands_for_nothing(tmp_path: Path) -> None:
 async def test_marks_are_of_one_cluster_and_acts_wait_for_it(tmp_path: Path) -> None:
     async with both(tmp_path) as (seen, other):
         await seen.press("g", "j", "space")
-        await go(seen, "cluster east")
+        await seen.command("cluster east")
         await seen.press("j", "space")
         await seen.sees(lambda: "marks are in lab: - takes them away" in seen.toasts())
         await seen.press("asterisk", "x")
@@ -87,7 +81,7 @@ async def test_marks_are_of_one_cluster_and_acts_wait_for_it(tmp_path: Path) -> 
 async def test_read_only_is_of_each_cluster(tmp_path: Path) -> None:
     async with both(tmp_path, second_read_only=True) as (seen, other):
         await seen.sees("RO")
-        await go(seen, "cluster east")
+        await seen.command("cluster east")
         await seen.press("j", "x")
         await seen.sees(lambda: "read-only" in seen.toasts())
         assert other.operator.asked == []
@@ -103,26 +97,26 @@ async def test_problems_of_both_are_seen_from_either(tmp_path: Path) -> None:
 
 async def test_an_assignment_changes_only_its_own_cluster(tmp_path: Path) -> None:
     async with both(tmp_path) as (seen, other):
-        await go(seen, "cluster east")
+        await seen.command("cluster east")
         await seen.press("j")
-        await go(seen, "take p0")
+        await seen.command("take p0")
         await until(lambda: other.deployment.assignment.of("prefill") == ("p1",))
         assert seen.session.deployment.assignment.of("prefill") == ("p0", "p1")
 
 
 async def test_engines_and_nodes_are_found_near_first(tmp_path: Path) -> None:
     async with both(tmp_path) as (seen, _):
-        await go(seen, "cluster east")
-        await go(seen, "log decode-9")
+        await seen.command("cluster east")
+        await seen.command("log decode-9")
         assert seen.app.main.grid.cluster == "east"
-        await go(seen, "cluster lab")
-        await go(seen, "node d1")
+        await seen.command("cluster lab")
+        await seen.command("node d1")
         assert seen.app.main.grid.cluster == "lab"
 
 
 def test_two_clusters_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two clusters are named 'lab'"):
-        Fleet([FakeSession(tmp_path), FakeSession(tmp_path)])
+        uniquely_named([FakeSession(tmp_path), FakeSession(tmp_path)])
 
 
 def test_options_of_several_clusters_are_given_once_for_all_or_once_for_each() -> None:

@@ -63,7 +63,7 @@ async def test_a_pane_that_was_opened_while_the_terminal_was_too_small_gets_the_
         await seen.press("4")
         await seen.pilot.resize_terminal(10, 3)
         await seen.sees(lambda: main.has_class("tiny"))
-        main.open_pane("events")
+        main.panes.open("events")
         await seen.pilot.resize_terminal(80, 24)
         await seen.sees(lambda: main.focused is main.panes["events"])
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from console.model.service import Service, ServiceState
 from console.model.snapshot import EngineSnapshot, EngineState, Serving
-from screens.app import Options
 from screens.grid.columns import COLUMNS, EDGE, GRANTS, columns_for
 from screens.grid.row_order import column_needs, unfold_level
 from screens.grid.rows import GridView, Unfold
+from screens.options import Options
 from screens.styled_lines import plain, width
 from screens.too_small import LEAST_CELLS
 from tests.screens.fakes import NOW, FakeSession

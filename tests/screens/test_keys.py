@@ -8,8 +8,8 @@ import pytest
 
 from screens import saved_settings
 from screens.actions import ACTIONS
-from screens.app import Options
 from screens.key_map import Keys, is_key, markdown, rows
+from screens.options import Options
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import running
 

@@ -163,7 +163,7 @@ async def test_digits_mean_tabs_in_the_log_as_everywhere(tmp_path: Path) -> None
     async with running(session) as seen:
         for key, opened in (("3", "npus"), ("2", "logs"), ("6", "diagnosis"), ("2", "logs"), ("8", "plan")):
             await seen.press(key)
-            assert seen.app.main.opened == opened
+            assert seen.app.main.panes.opened == opened
         await seen.press("2", "1")
         assert seen.app.focused is seen.app.main.grid
 
@@ -298,13 +298,13 @@ async def test_pasted_text_leaves_the_screen_to_nothing_and_begins_nothing(tmp_p
     async with running(session, step=0.001) as seen:
         seen.app.main.arrangement.go("logs")
         pane(seen).extraction.run_away = run_away
-        look = seen.app.look
+        look = seen.app.interaction.look
         for char in pasted + "jjj":
             seen.app.post_message(events.Key({" ": "space", "$": "dollar_sign"}.get(char, char), char))
         await seen.sees(lambda: "too fast" in seen.toasts() or not set(pasted) & set("$TQPo"))
         await seen.pilot.pause(2 * BURST_S)
         assert seen.app.is_running
-        assert (paged, seen.app.look, session.preflight.asked) == ([], look, [])
+        assert (paged, seen.app.interaction.look, session.preflight.asked) == ([], look, [])
         assert "evidence" not in seen.toasts()
 
 

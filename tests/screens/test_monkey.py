@@ -64,7 +64,7 @@ async def test_random_keys_in_bursts_and_resizes_do_no_harm(tmp_path: Path, seed
         _whole(seen)
         seen.clock.now += 5.0
         await seen.press("7")
-        await seen.sees(lambda: seen.app.main.opened == "roles")
+        await seen.sees(lambda: seen.app.main.panes.opened == "roles")
 
 
 @pytest.mark.parametrize("seed", range(1, 3))

@@ -12,7 +12,8 @@ from console.model.deployment import Assignment
 from console.model.hardware import HARDWARE
 from console.model.layout import no_layout
 from console.services.session import Session
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
+from screens.options import Options
 from screens.startup import Startup
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, Clock, Seen

@@ -15,9 +15,10 @@ from textual.widgets import Input
 from console.model.plan import Confirm, Plan, Verb
 from screens.app import ConsoleApp
 from screens.dialogs.base import Dialog
-from screens.fleet import Fleet
+from screens.fleet import uniquely_named
 from screens.key_order import TypedKey
 from screens.paste_guard import OPENED_S
+from screens.protocols import Session
 from screens.startup import Startup
 from screens.text_inputs import MOST_PASTED
 from tests.screens.fakes import FakeSession
@@ -74,7 +75,7 @@ async def test_a_whole_line_runs_and_the_key_behind_it_counts_where_it_led(tmp_p
         burst(seen.app, ":node d1\rl:log decode-3\r/step\r:theme light")
         await typed(seen, "theme light")
         main = seen.app.main
-        assert main.opened == "logs"
+        assert main.panes.opened == "logs"
         assert main.grid.target.engine == "decode-3"
         assert main.prompt.history[":"] == ["node d1", "log decode-3"]
         assert main.prompt.history["/"] == ["step"]
@@ -181,11 +182,11 @@ class SlowOpening(Startup):
 
     gate: asyncio.Event | None = None
 
-    async def fleet(self) -> Fleet:
+    async def sessions(self) -> tuple[Session, ...]:
         """As soon as the gate is open."""
         assert self.gate is not None
         await self.gate.wait()
-        return Fleet(self.make())
+        return uniquely_named(self.make())
 
 
 async def test_a_command_typed_while_the_files_are_read_runs_once_they_are(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ async def test_a_command_is_found_chosen_and_run_by_what_the_line_shows(tmp_path
         await seen.press("down", "down", "up")
         assert line(seen) == "log decode-10"
         await seen.press("up", "up", "tab", "shift+tab", "enter")
-        assert seen.app.main.opened == "logs"
+        assert seen.app.main.panes.opened == "logs"
         assert pane(seen).engine == "decode-1"
         assert "log decode-10" not in seen.text(), "the list is gone with the line"
 

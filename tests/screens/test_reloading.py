@@ -10,7 +10,8 @@ import pytest
 
 from console.model.deployment import Assignment
 from console.model.errors import ConsoleError, UsageError
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
+from screens.options import Options
 from screens.startup import Startup
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen, running
@@ -70,7 +71,7 @@ async def test_wrong_files_are_named_and_the_old_ones_go_on(tmp_path: Path) -> N
         await seen.press("escape")
         assert not files.sessions[0].closed
         files.sessions[0].set_node("p0", host="elsewhere")
-        assert seen.app.main.snapshot is files.sessions[0].snapshot
+        assert seen.app.fleet.snapshot is files.sessions[0].snapshot
 
 
 async def test_a_cluster_that_came_from_no_file_says_so(tmp_path: Path) -> None:

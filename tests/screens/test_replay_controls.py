@@ -10,7 +10,8 @@ import pytest
 from console.model.snapshot import EngineState
 from console.services.recordings.recording import Recorder, Recording
 from console.services.recordings.replay import Replay
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
+from screens.options import Options
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import LARGE, SMALL, Clock, Seen, running
 from tests.screens.terminal import Terminal

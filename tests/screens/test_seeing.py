@@ -10,8 +10,8 @@ import pytest
 
 from console.model.service import Service, ServiceState
 from console.model.snapshot import Device, EngineState, Grade, HealthCheck, Link, LinkState
-from screens.app import Options
 from screens.grid.rows import count_words
+from screens.options import Options
 from screens.styled_lines import Pen, plain
 from screens.themes import LOOKS, STATES
 from tests.screens.fakes import FakeSession, devices

@@ -11,8 +11,9 @@ import pytest
 
 from console.cli.main import main
 from console.model.errors import UsageError
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
 from screens.key_map import Keys
+from screens.options import Options
 from screens.panes.table import PANES
 from screens.startup import Startup
 from tests.screens.fakes import FakeSession

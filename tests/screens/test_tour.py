@@ -11,7 +11,8 @@ from console.cli.demo import spread, tour
 from console.demo.cluster import DemoCluster
 from console.files import load_cluster, load_layout
 from console.services.session import Session
-from screens.app import ConsoleApp, Options
+from screens.app import ConsoleApp
+from screens.options import Options
 from screens.tour import Tour, TourStep, tour_steps
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import SMALL, running
@@ -34,7 +35,7 @@ async def test_it_plays_a_start_a_failure_and_its_repair_to_the_end(tmp_path: Pa
         causes: set[str] = set()
         session.subscribe(lambda picture: causes.update(each.engine for each in picture.diagnoses if each.first))
         async with app.run_test(size=SMALL):
-            await until(lambda: app.fleet is not None and session.snapshot.complete, 30.0)
+            await until(lambda: app.fleet.opened and session.snapshot.complete, 30.0)
             played = await tour(demo, pace=0.02)(app)
             await until(lambda: not played.playing, 200.0, "the tour is over")
             assert played.played == len(tour_steps("")), "\n".join(
@@ -82,7 +83,7 @@ async def test_what_takes_too_long_stops_it_and_says_so(tmp_path: Path) -> None:
         assert played.played == 0
         await seen.press("2")
         await seen.sees(lambda: "TOUR" not in seen.text())
-        assert seen.app.main.opened == "logs", "after its end the first key does what it always does"
+        assert seen.app.main.panes.opened == "logs", "after its end the first key does what it always does"
 
 
 def test_every_caption_fits_into_a_line_of_a_small_terminal() -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
-from screens.panes.table import PANES
+from textual.screen import Screen
+from textual.widget import Widget
+
+from screens.controllers.base import Controller
+from screens.panes.base import PointedRow, pointed_row
+from screens.panes.table import PANES, Panes
 from screens.too_small import LEAST_CELLS, LEAST_ROWS
 from screens.widgets import Verbs
 
 if TYPE_CHECKING:
-    from textual.widget import Widget
-
-    from screens.main import MainScreen
+    from screens.actions import Place
+    from screens.grid.grid import Grid
 
 WIDE = 160
 """Columns from which grid and pane stand side by side."""
@@ -25,14 +29,21 @@ SHARE = 0.5
 narrower than the narrowest terminal."""
 
 
-class Arrangement:
-    """Sizes and visibility; every change goes through `fit`.
+class Arrangement(Controller):
+    """Sizes, visibility and focus; every change of a size goes through `fit`.
 
     The focus is set at once, never queued: of several quick keys each must find what the one before it did.
     """
 
-    def __init__(self, screen: MainScreen) -> None:
+    def __init__(
+        self, screen: Screen[None], grid: Grid, panes: Panes, header: Widget, on_focus: Callable[[], None]
+    ) -> None:
+        """`header` is above the halves; `on_focus` is called when another half has been made the only one."""
         self._screen = screen
+        self._grid = grid
+        self._panes = panes
+        self._header = header
+        self._on_focus = on_focus
         self._share: float | None = None
         """The grid's part chosen by the operator; None leaves it to its rows."""
         self._mode = ""
@@ -41,7 +52,7 @@ class Arrangement:
 
     def verbs(self) -> Verbs:
         """Keys that change the arrangement."""
-        panes = {entry.action: lambda name=entry.id: self.go(name) for entry in PANES if entry.id in self._screen.panes}
+        panes = {entry.action: lambda name=entry.id: self.go(name) for entry in PANES}
         return {
             **panes,
             "pane-grid": lambda: self.only("grid-alone"),
@@ -52,16 +63,31 @@ class Arrangement:
             "previous-pane": lambda: self.turn(-1),
             "focus-next": self.other_half,
             "focus-previous": self.other_half,
-            "freeze": self.freeze,
         }
 
-    def freeze(self) -> None:
-        """Hold the screen still, or let it go on."""
-        screen = self._screen
-        fleet = screen.console.fleet
-        if fleet is not None and fleet.freeze():
-            screen.notify(f"held still at {time.strftime('%H:%M:%S')}; Z goes on", markup=False, timeout=3)
-        screen.draw()
+    @property
+    def focused(self) -> Widget | None:
+        """What has the keys."""
+        return self._screen.focused
+
+    @property
+    def place(self) -> Place:
+        """Where keys go."""
+        return cast("Place", getattr(self.focused, "place", "grid"))
+
+    @property
+    def pointed(self) -> PointedRow | None:
+        """What operations are for while keys go to a pane; None where they are for the grid's rows."""
+        return pointed_row(self.focused)
+
+    @property
+    def tiny(self) -> bool:
+        """Whether the terminal is too small to show anything."""
+        return self._screen.has_class("tiny")
+
+    def focus(self, widget: Widget) -> None:
+        """Give the keys to the grid or a pane."""
+        self._screen.set_focus(widget)
 
     @property
     def alone(self) -> bool:
@@ -84,71 +110,65 @@ class Arrangement:
 
     def full(self) -> None:
         """The focused half alone."""
-        self.only("grid-alone" if self._screen.focused is self._screen.grid else "pane-alone")
+        self.only("grid-alone" if self.focused is self._grid else "pane-alone")
 
     def go(self, name: str) -> None:
         """Show a pane and put the keys there."""
         if self._mode == "grid-alone":
             self._mode = ""
             self.fit()
-        self._screen.open_pane(name)
-        self._screen.set_focus(self._screen.pane)
+        self._panes.open(name)
+        self.focus(self._panes.current)
 
     def turn(self, by: int) -> None:
         """The next tab; the keys stay in the grid if they are there."""
-        names = list(self._screen.panes)
-        in_pane = self._screen.focused is self._screen.pane
-        name = names[(names.index(self._screen.pane.id or "") + by) % len(names)]
-        self._screen.open_pane(name)
+        names = list(self._panes)
+        in_pane = self.focused is self._panes.current
+        self._panes.open(names[(names.index(self._panes.opened) + by) % len(names)])
         if in_pane:
-            self._screen.set_focus(self._screen.pane)
+            self.focus(self._panes.current)
 
     def other_half(self) -> None:
         """Keys go to the other half."""
         if self._mode:
             self.only("pane-alone" if self._mode == "grid-alone" else "grid-alone")
             return
-        in_grid = self._screen.focused is self._screen.grid
-        self._screen.set_focus(self._screen.pane if in_grid else self._screen.grid)
+        self.focus(self._panes.current if self.focused is self._grid else self._grid)
 
     def resize(self, by: float) -> None:
         """Give the focused half more room, or less."""
-        screen = self._screen
-        sign = 1 if screen.focused is screen.grid else -1
+        screen, grid = self._screen, self._grid
+        sign = 1 if self.focused is grid else -1
         whole = screen.size.width if screen.has_class("wide") else max(1, screen.size.height - 2)
-        now = (screen.grid.size.width if screen.has_class("wide") else screen.grid.size.height) / whole
+        now = (grid.size.width if screen.has_class("wide") else grid.size.height) / whole
         self._share = max(0.15, min(0.85, now + sign * by))
         self.fit()
 
     def _focus_visible(self) -> None:
-        screen = self._screen
-        hidden_grid = self._mode == "pane-alone"
-        if hidden_grid and screen.focused is screen.grid:
-            screen.set_focus(screen.pane)
-        elif self._mode == "grid-alone" and screen.focused is not screen.grid:
-            screen.set_focus(screen.grid)
-        screen.draw_footer()
+        if self._mode == "pane-alone" and self.focused is self._grid:
+            self.focus(self._panes.current)
+        elif self._mode == "grid-alone" and self.focused is not self._grid:
+            self.focus(self._grid)
+        self._on_focus()
 
     def _in_pane(self) -> bool:
         """Whether keys go to a pane, or did before a prompt was opened."""
-        screen = self._screen
-        if screen.focused is screen.grid or not screen.panes:
+        if self.focused is self._grid or not self._panes:
             return False
-        return screen.focused in screen.panes.values() or screen.has_class("pane-alone")
+        return self.focused in self._panes.values() or self._screen.has_class("pane-alone")
 
     def _focus_again(self, before: Widget) -> None:
         """Give the keys back to what had them; where that was a pane, to the one that is open now, and where it was a prompt
         that was closed meanwhile, to the half that the prompt was opened from."""
-        screen = self._screen
-        if before in screen.panes.values():
-            before = screen.pane
-        elif before is screen.prompt.line and not screen.prompt.display:
-            before = screen.pane if self._in_pane() else screen.grid
-        screen.set_focus(before)
+        if before in self._panes.values():
+            before = self._panes.current
+        elif before is not self._grid and not all(each.display for each in before.ancestors_with_self):
+            before = self._panes.current if self._in_pane() else self._grid
+        self.focus(before)
 
     def fit(self) -> None:
         """Apply size and mode."""
-        screen = self._screen
+        screen, grid = self._screen, self._grid
         width, height = screen.size
         wide = width >= WIDE
         tiny = width < LEAST_CELLS or height < LEAST_ROWS
@@ -167,11 +187,11 @@ class Arrangement:
         if not tiny and self._focused is not None:
             screen.call_after_refresh(self._focus_again, self._focused)
             self._focused = None
-        styles = screen.grid.styles
-        room = height - screen.header.size.height - 1 - (height >= SHORT)
+        styles = grid.styles
+        room = height - self._header.size.height - 1 - (height >= SHORT)
         whole = self._mode == "grid-alone" or wide
         most = room if whole else max(4, int(room * (self._share or SHARE)))
-        screen.grid.give_room(most - 1)
+        grid.give_room(most - 1)
         if whole:
             styles.height = "1fr"
             chosen = int(width * (self._share or SHARE))
@@ -179,5 +199,5 @@ class Arrangement:
             styles.width = f"{beside}" if wide and not self._mode else "1fr"
             return
         styles.width = "1fr"
-        wanted = len(screen.grid.rows) + 1 if self._share is None else most
+        wanted = len(grid.rows) + 1 if self._share is None else most
         styles.height = max(3, min(most, wanted))
