@@ -49,7 +49,7 @@ class Bell:
         found = [
             (snapshot.cluster, act)
             for snapshot in snapshots
-            for act in snapshot.sightings
+            for act in snapshot.observed_operations
             if GATHER_S <= snapshot.at - act.at < LATELY_S
         ]
         for cluster, act in found:

@@ -169,7 +169,7 @@ def _at_work(snapshot: ClusterSnapshot, running: str) -> list[Line]:
     parts: list[Line] = []
     if running:
         parts.append(((running, "busy"),))
-    elif who := snapshot.holder or (snapshot.cut_off.brief() if snapshot.cut_off else ""):
+    elif who := snapshot.holder or (snapshot.interrupted_plan.brief() if snapshot.interrupted_plan else ""):
         parts.append(((shown(who), "warn"),))
     restarts = [words for each in snapshot.restarts.values() if (words := each.brief(snapshot.at))]
     parts.extend(((shown(words), "warn"),) for words in restarts)

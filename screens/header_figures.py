@@ -31,7 +31,7 @@ def start_part(snapshot: ClusterSnapshot, pen: Pen) -> Line:
 
     starting = [each for each in snapshot.engines.values() if each.state is EngineState.STARTING]
     known = [each.progress for each in starting if each.progress is not None]
-    left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
+    left = max((each.left_s for each in snapshot.start_progress.values() if each.left_s), default=None)
     words: Line = ((f"about {about(left)} left", "plain"),) if left else ()
     if not known:
         return words

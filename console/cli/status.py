@@ -154,12 +154,12 @@ def _tasks(snapshot: ClusterSnapshot) -> Iterator[str]:
 
 def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
     """Lines about the newest operation, an interrupted plan, the first cause, changed settings, and how to prove the service."""
-    if snapshot.work is not None or snapshot.sightings:
+    if snapshot.work is not None or snapshot.observed_operations:
         yield ""
-        yield snapshot.work.words() if snapshot.work else snapshot.sightings[-1].words(snapshot.at)
-    if snapshot.cut_off is not None:
+        yield snapshot.work.words() if snapshot.work else snapshot.observed_operations[-1].words(snapshot.at)
+    if snapshot.interrupted_plan is not None:
         yield ""
-        yield snapshot.cut_off.words(snapshot.at)
+        yield snapshot.interrupted_plan.words(snapshot.at)
     yield from _causes(summarize(snapshot.diagnoses, lambda each: each))
     for lines, names in group_by_drift(snapshot.engines.values()).items():
         yield ""
@@ -167,7 +167,7 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
         yield ""
         yield "to prove that the deployment serves: dsv4-console status --prove, or dsv4-console verify"
-    for pace in snapshot.paces.values():
+    for pace in snapshot.start_progress.values():
         yield ""
         yield f"start of {pace.group}: {about(pace.elapsed_s)} so far; {pace.words()}"
     for restart in snapshot.restarts.values():

@@ -260,7 +260,7 @@ def status_data(snapshot: ClusterSnapshot) -> StatusData:
         "engines": [_engine(engine) for engine in snapshot.engines.values()],
         "causes": [_cause(each) for each in snapshot.diagnoses],
         "tasks": list(snapshot.tasks),
-        "starts": {name: _start(each) for name, each in snapshot.paces.items()},
+        "starts": {name: _start(each) for name, each in snapshot.start_progress.items()},
         "skews": {name: _skew(each) for name, each in snapshot.skews.items()},
         "restarts": {name: _restart(each, snapshot.at) for name, each in snapshot.restarts.items()},
     }
@@ -298,7 +298,7 @@ def service_data(each: Service | None) -> ServiceData | None:
 
 
 def _interrupted_plan(snapshot: ClusterSnapshot) -> InterruptedPlanData | None:
-    each = snapshot.cut_off
+    each = snapshot.interrupted_plan
     if each is None:
         return None
     age = round(max(0.0, snapshot.at - each.work.since))

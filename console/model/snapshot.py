@@ -327,7 +327,7 @@ class ClusterSnapshot:
     """The running plan and its operator, for example `ann@jump: start runs`; empty without a plan."""
     work: OngoingPlan | None = None
     """The same plan, with the engines that it stops."""
-    cut_off: InterruptedPlan | None = None
+    interrupted_plan: InterruptedPlan | None = None
     """A plan that stops engines and was interrupted because its console ended."""
     service: Service | None = None
     """The service state; None while nothing of the deployment runs, or when it has no endpoint."""
@@ -342,7 +342,7 @@ class ClusterSnapshot:
     """Known failures of current runs, in the order of time."""
     alerts: tuple[Alert, ...] = ()
     """The alerts that hold now, errors first."""
-    paces: Mapping[str, StartProgress] = field(default_factory=dict)
+    start_progress: Mapping[str, StartProgress] = field(default_factory=dict)
     """Group → progress of its running start."""
     usual: Mapping[str, UsualDuration] = field(default_factory=dict)
     """Group → duration of its earlier starts; groups without a known start are missing."""
@@ -354,7 +354,7 @@ class ClusterSnapshot:
     """Running tasks, of any deployment."""
     faults: tuple[str, ...] = ()
     """Parts of this console that failed and start again; their data can be old."""
-    sightings: tuple[ObservedOperation, ...] = ()
+    observed_operations: tuple[ObservedOperation, ...] = ()
     """Operations on runs that are still on their nodes, by any operator, oldest first."""
 
     @property

@@ -68,7 +68,7 @@ class _Standing:
         if self.exchange is not None:
             self.exchange.cancel()
 
-    def said(self, outcome: Outcome) -> Any:
+    def wanted_part(self, outcome: Outcome) -> Any:
         """The wanted part of an answer; None without one."""
         if outcome.error or (self.want != TEXT and outcome.status != 200):
             return None
@@ -168,7 +168,7 @@ class Questions:
 
     def _answered(self, standing: _Standing, outcome: Outcome) -> None:
         standing.exchange = None
-        said = standing.said(outcome)
+        said = standing.wanted_part(outcome)
         news = (outcome.status, outcome.error[:MAX_TEXT], said)
         step = max(STEP_S, standing.shown_s)
         if news != standing.shown or abs(outcome.took_s - standing.shown_s) > step:

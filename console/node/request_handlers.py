@@ -37,7 +37,7 @@ class RequestHandlers:
             "follow": self._follow,
             "unfollow": self._unfollow,
             "credit": self._credit,
-            "regard": self._regard,
+            "watch-holders": self._watch_holders,
             "questions": self._questions.update,
             "ask": self._questions.ask,
             "give-up": self._questions.give_up,
@@ -63,7 +63,7 @@ class RequestHandlers:
         try:
             work(header, payload)
         except FAULTS as error:
-            text = str(_refusal(str(header.get("op")), error))
+            text = str(_request_error(str(header.get("op")), error))
             self._push({"push": "log-error", "key": header.get("key"), "message": text}, b"")
         return True
 
@@ -79,7 +79,7 @@ class RequestHandlers:
             body, data = work(header, payload)
             return dict(body, ok=True), data
         except FAULTS as error:
-            return _refusal(op, error).reply(), b""
+            return _request_error(op, error).reply(), b""
 
     def _where(self) -> Runtime:
         if self._runtime is None:
@@ -121,9 +121,9 @@ class RequestHandlers:
     def _credit(self, header: Header, _payload: bytes) -> None:
         self._tails.add_credit(key_of(header["key"]), int(header["bytes"]))
 
-    def _regard(self, header: Header, _payload: bytes) -> None:
+    def _watch_holders(self, header: Header, _payload: bytes) -> None:
         if self._watching is not None:
-            self._watching.regard([int(pid) for pid in header["pids"]])
+            self._watching.watch_holders([int(pid) for pid in header["pids"]])
 
     def _read(self, header: Header, _payload: bytes) -> Reply:
         key = key_of(header["key"]) if header.get("key") is not None else None
@@ -142,7 +142,7 @@ class RequestHandlers:
         return self._commands.run(argv, float(header["timeout_s"]), limit, payload)
 
 
-def _refusal(op: str, error: Exception) -> RequestError:
+def _request_error(op: str, error: Exception) -> RequestError:
     if isinstance(error, RequestError):
         return error
     if isinstance(error, OSError):

@@ -110,7 +110,7 @@ def judge(base: Base, key: Key, seen: Scan) -> JudgedRun:
     run = read_json(os.path.join(path, RUN)) or {}
     token = str(record.get("token", ""))
     members = seen.members.get(token, [])
-    main, keeper = _main(run, members, seen), _keeper(run, seen.keepers.get(token))
+    main, keeper = _main(run, members, seen), _supervisor(run, seen.keepers.get(token))
     locked = bool(run) and held(os.path.join(path, LOCK))
     exited = read_json(os.path.join(path, EXIT))
     living = [found for found in (again(each.pid, each.start) for each in members) if found is not None]
@@ -272,7 +272,7 @@ def _main(run: Dict[str, Any], members: List[Stat], seen: Scan) -> Optional[Stat
     return None
 
 
-def _keeper(run: Dict[str, Any], marked: Optional[Stat]) -> Optional[Stat]:
+def _supervisor(run: Dict[str, Any], marked: Optional[Stat]) -> Optional[Stat]:
     if marked is not None and alive(marked.pid, marked.start):
         return marked
     pid, start = run.get("supervisor"), run.get("supervisor_start")

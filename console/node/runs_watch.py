@@ -57,7 +57,7 @@ class RunsWatch:
         """The state of one run after an operation on it."""
         return settled(self._base(), key, self._observer.scans)
 
-    def regard(self, pids: List[int]) -> None:
+    def watch_holders(self, pids: List[int]) -> None:
         """Set the pids that hold HBM according to npu-smi; those that belong to no run are reported."""
         self._holders = set(pids)
         self._wake.set()

@@ -49,7 +49,7 @@ def supervise(run_dir: str, stay: bool = False) -> None:
         check_expected(_engine_dir(run_dir), record.get("expected"))
         if stay:
             _keep(run_dir, record, locks, -1)
-        reply = _fork_keeper(run_dir, record, locks)
+        reply = _fork_supervisor(run_dir, record, locks)
     except RequestError as refusal:
         reply = refusal.reply()
     except OSError as error:
@@ -102,7 +102,7 @@ def _engine_dir(run_dir: str) -> str:
     return os.path.dirname(os.path.dirname(run_dir))
 
 
-def _fork_keeper(run_dir: str, record: Dict[str, Any], locks: List[int]) -> Dict[str, object]:
+def _fork_supervisor(run_dir: str, record: Dict[str, Any], locks: List[int]) -> Dict[str, object]:
     """Fork twice; the grandchild keeps the engine. Gives its answer, read from a pipe."""
     reading, writing = os.pipe()
     child = os.fork()

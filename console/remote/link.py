@@ -116,9 +116,9 @@ class NodeLink(NodeRequests):
             owed = 0
         self._owed[key] = owed
 
-    def regard(self, pids: Sequence[int]) -> None:
+    def watch_holders(self, pids: Sequence[int]) -> None:
         """Request data about these processes that hold HBM; it ends with the helper, as `follow` does."""
-        self._notify("regard", {"pids": list(pids)})
+        self._notify("watch-holders", {"pids": list(pids)})
 
     def connection(self) -> asyncssh.SSHClientConnection | None:
         """The SSH connection, or None."""

@@ -60,9 +60,9 @@ def audit_entries(records: Sequence[Mapping[str, object]]) -> tuple[AuditEntry, 
     return tuple(reversed(found))
 
 
-def with_others(known: Sequence[AuditEntry], sightings: Sequence[ObservedOperation]) -> tuple[AuditEntry, ...]:
+def with_others(known: Sequence[AuditEntry], observed: Sequence[ObservedOperation]) -> tuple[AuditEntry, ...]:
     """The operations of the journal (newest first) merged with operations that only nodes report."""
-    others = [_observed_entry(each) for each in sightings if not any(_same_operation(trace, each) for trace in known)]
+    others = [_observed_entry(each) for each in observed if not any(_same_operation(trace, each) for trace in known)]
     return tuple(sorted((*known, *others), key=lambda each: -each.at))
 
 

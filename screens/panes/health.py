@@ -135,7 +135,7 @@ class HealthPane(FoldingPane):
             words = f"{bad} of {len(engines)} {'needs' if bad == 1 else 'need'} attention"
         else:
             words = f"{several if len(counts) == 1 else f'{most} of {every} are'} {_VERDICTS.get(state, sign.word)}"
-        left = max((each.left_s for each in snapshot.paces.values() if each.left_s), default=None)
+        left = max((each.left_s for each in snapshot.start_progress.values() if each.left_s), default=None)
         if left and not bad:
             words += f", ready in about {about(left)}"
         line: Line = ((f"{self.pen.sign(sign)} {words}", f"bold {sign.role}"),)
@@ -215,7 +215,7 @@ class HealthPane(FoldingPane):
     def _of_groups(self, snapshot: ClusterSnapshot, *, urgent: bool) -> Iterator[Row]:
         """The facts about whole groups: those that need attention now, or the others."""
         for group in dict.fromkeys(each.group for each in snapshot.engines.values()):
-            if urgent and (pace := snapshot.paces.get(group)) is not None:
+            if urgent and (pace := snapshot.start_progress.get(group)) is not None:
                 words = f"{group}: {about(pace.elapsed_s)} so far, {pace.words()}"
                 yield from self._labelled(f"start/{group}", "start", words, "busy")
             if (skew := snapshot.skews.get(group)) is not None and skew.late is urgent:

@@ -44,7 +44,7 @@ class JournalPane(TimelinePane):
         if self._seen != (str(journal.path), size):
             self._seen = (str(journal.path), size)
             self._entries = audit_entries(journal.tail(KEPT))
-        every = with_others(self._entries, moment.snapshot.sightings)
+        every = with_others(self._entries, moment.snapshot.observed_operations)
         self._others = len(every) - len(self._entries)
         needle = self.needle.casefold()
         numbered = ((len(every) - at, each) for at, each in enumerate(every) if needle in _words(each).casefold())

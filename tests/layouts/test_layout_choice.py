@@ -89,7 +89,7 @@ async def test_a_session_without_a_layout_shows_what_runs_and_refuses_what_needs
         monitor.on_link(name, Link(LinkState.UP, 1.0))
         monitor.on_runs(name, (RunState(key, RunVerdict.RUNNING, pid=7),) if name == "n0" else (), (), 0.0)
         probed(monitor, name)
-    monitor.learnt(key).log.feed(READY_LOG, 1.0)
+    monitor.run_record(key).log.feed(READY_LOG, 1.0)
     monitor.publish()
     snapshot = session.snapshot
     assert snapshot.complete

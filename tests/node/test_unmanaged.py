@@ -105,11 +105,11 @@ def test_a_holder_of_hbm_is_described_and_one_that_is_gone_is_said_to_be(tmp_pat
     gone.wait()
     with stranger("print(1, flush=True); import time; time.sleep(1000)") as holder, helper(tmp_path / "base") as node:
         ours = node.launch(KEY, "exec sleep 1000")
-        node.notify("regard", pids=[holder.pid, gone.pid, ours["pid"]])
+        node.notify("watch-holders", pids=[holder.pid, gone.pid, ours["pid"]])
         assert listed(node, holder.pid)["why"] == "hbm"
         assert listed(node, gone.pid)["why"] == "gone"
         assert node.stranger(ours["pid"]) is None
-        node.notify("regard", pids=[])
+        node.notify("watch-holders", pids=[])
         until_blocking(lambda: node.stranger(holder.pid) is None)
 
 
@@ -143,7 +143,7 @@ def test_only_the_process_that_was_shown_is_signalled(tmp_path: Path) -> None:
 
 def test_term_never_becomes_kill_and_force_takes_the_whole_tree(tmp_path: Path) -> None:
     with stranger(TREE.format(ending=DEAF)) as shown, helper(tmp_path / "base") as node:
-        node.notify("regard", pids=[shown.pid])
+        node.notify("watch-holders", pids=[shown.pid])
         seen = listed(node, shown.pid)
         stuck = end(node, seen)
         assert (stuck["outcome"], stuck["killed"], len(stuck["processes"])) == ("stuck", 0, 3)

@@ -92,8 +92,8 @@ def _seen(log: LaunchLog, arrived: float, written: float) -> tuple[float | None,
     """(when the log grew, when it said something) for a file that changed last at `written`."""
     record = NodeRecord(Node(name="n0", host="10.0.0.1"))
     run = RunState(KEY, RunVerdict.RUNNING, log_size=10, log_at=written)
-    learnt = RunRecord(KEY, log, log_line_at=arrived)
-    return log_grew_at(record, run, learnt), log_active_at(record, run, learnt)
+    run_record = RunRecord(KEY, log, log_line_at=arrived)
+    return log_grew_at(record, run, run_record), log_active_at(record, run, run_record)
 
 
 def test_a_console_that_is_opened_later_knows_how_long_it_has_been_silent() -> None:

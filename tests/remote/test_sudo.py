@@ -161,7 +161,7 @@ async def test_what_belongs_to_root_is_shown_to_a_user_and_its_end_is_refused_in
     sshd: SshNodes, user: str, tmp_path: Path, of_root: subprocess.Popen[bytes]
 ) -> None:
     async with linked(sshd.cluster(user=user, base=f"/home/{user}/base"), tmp_path) as (links, seen):
-        links["n0"].regard([of_root.pid])
+        links["n0"].watch_holders([of_root.pid])
         await until(lambda: of_root.pid in [each.pid for each in seen.unmanaged.get("n0", ())])
         found = next(each for each in seen.unmanaged["n0"] if each.pid == of_root.pid)
         assert found.owner == "root"

@@ -60,10 +60,10 @@ async def test_what_somebody_else_has_just_done_is_said_once_without_a_bell(tmp_
     async with running(session, LARGE) as seen:
         check: list[bool] = []
         seen.app.bell = lambda: check.append(True)  # type: ignore[method-assign]
-        session.more["sightings"] = acts
+        session.more["observed_operations"] = acts
         session.publish()
         await seen.sees(lambda: "alice@[b]jump2: stop of 2 engines" in seen.toasts())
-        session.more["sightings"] = tuple(replace(act, at=act.at + 1.0) for act in acts)
+        session.more["observed_operations"] = tuple(replace(act, at=act.at + 1.0) for act in acts)
         session.publish()
         await seen.pilot.pause()
         assert seen.toasts().count("engines") == 1, "the clocks are compared anew with each picture"

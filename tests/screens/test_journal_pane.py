@@ -51,7 +51,7 @@ async def test_an_empty_journal_says_so(tmp_path: Path) -> None:
 
 async def test_what_others_did_is_there_marked_as_seen(tmp_path: Path) -> None:
     session = FakeSession(tmp_path)
-    session.more["sightings"] = (
+    session.more["observed_operations"] = (
         ObservedOperation(session.snapshot.at - 40.0, "alice@jump2", "stop", ("decode-0", "decode-1")),
     )
     session.publish()

@@ -99,7 +99,7 @@ class Nodes:
         for key, run in self.runs[node].items():
             if run.verdict is RunVerdict.RUNNING:
                 self.monitor.on_log(node, LogChunk(key, 0, READY_LOG, len(READY_LOG)))
-                self.monitor.learnt(key).http_checks = (
+                self.monitor.run_record(key).http_checks = (
                     HealthCheck("http", Grade.OK, ""),
                     HealthCheck("model", Grade.OK, ""),
                 )

@@ -52,7 +52,7 @@ async def test_each_part_of_the_first_sample_is_waited_for_and_named(scene: Scen
         "waits for the log of decode-0",
         "waits for the health of decode-0",
     ]
-    scene.monitor.learnt(key("decode-0")).http_checks = SERVES
+    scene.monitor.run_record(key("decode-0")).http_checks = SERVES
     assert node(scene).link.state is LinkState.UP
     assert scene.state("decode-0") is EngineState.READY
 
@@ -66,7 +66,7 @@ async def test_an_engine_that_serves_is_never_seen_to_start_and_nothing_is_told_
     scene.probed("d0")
     log(scene, READY_LOG)
     scene.monitor.publish()
-    scene.monitor.learnt(key("decode-0")).http_checks = SERVES
+    scene.monitor.run_record(key("decode-0")).http_checks = SERVES
     scene.monitor.publish()
     scene.monitor.publish()
     assert {each.state for each in seen} == {EngineState.UNREACHABLE, EngineState.READY}
@@ -93,8 +93,8 @@ async def test_the_service_is_unknown_until_the_nodes_it_depends_on_are_known(sc
     scene.runs("p0", running("prefill-0"), replace(running("proxy"), key=key("proxy")))
     scene.runs("p1", running("prefill-1"))
     for each in ("prefill-0", "prefill-1", "proxy"):
-        scene.monitor.learnt(key(each)).http_checks = SERVES
-        scene.monitor.learnt(key(each)).log.feed(READY_LOG, time.time())
+        scene.monitor.run_record(key(each)).http_checks = SERVES
+        scene.monitor.run_record(key(each)).log.feed(READY_LOG, time.time())
     scene.monitor.publish()
     told = scene.monitor.snapshot.service
     assert told is not None
@@ -105,10 +105,10 @@ async def test_a_first_answer_that_fails_is_asked_again_before_anything_is_said(
     scene.linked("d0")
     scene.probed("d0")
     scene.runs("d0", running("decode-0", size=len(READY_LOG)))
-    scene.monitor.learnt(key("decode-0")).http_checks = (HealthCheck("http", Grade.WAIT, "no answer in 5 s"),)
+    scene.monitor.run_record(key("decode-0")).http_checks = (HealthCheck("http", Grade.WAIT, "no answer in 5 s"),)
     log(scene, READY_LOG)
     assert node(scene).link.state is LinkState.CONNECTING, "it was ready by its log: one failure says nothing"
-    scene.monitor.learnt(key("decode-0")).http_checks = (HealthCheck("http", Grade.FAIL, "no answer in 5 s"),)
+    scene.monitor.run_record(key("decode-0")).http_checks = (HealthCheck("http", Grade.FAIL, "no answer in 5 s"),)
     assert scene.state("decode-0") is EngineState.DEGRADED
 
 
@@ -120,7 +120,7 @@ async def test_a_log_that_takes_long_hides_one_engine_and_not_its_node(
     scene.linked("d0")
     scene.probed("d0")
     scene.runs("d0", running("decode-0", size=10**9), running("decode-1"))
-    scene.monitor.learnt(key("decode-1")).http_checks = SERVES
+    scene.monitor.run_record(key("decode-1")).http_checks = SERVES
     log(scene, LOADING)
     assert node(scene).link.state is LinkState.CONNECTING
     late = time.time() + LIMIT_S
@@ -130,7 +130,7 @@ async def test_a_log_that_takes_long_hides_one_engine_and_not_its_node(
     assert (engine.state, engine.connecting) == (EngineState.UNREACHABLE, True)
     assert not engine.out_of_reach, "it can be ended all the same"
     assert not scene.monitor.snapshot.complete
-    scene.monitor.learnt(key("decode-0")).http_checks = SERVES
+    scene.monitor.run_record(key("decode-0")).http_checks = SERVES
     assert scene.state("decode-0") is EngineState.READY
     assert scene.monitor.snapshot.complete
 
@@ -138,8 +138,8 @@ async def test_a_log_that_takes_long_hides_one_engine_and_not_its_node(
 async def test_after_a_cut_the_last_state_is_kept_until_the_sample_is_complete_again(scene: Scene) -> None:
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
-    scene.monitor.learnt(key("decode-0")).http_checks = SERVES
-    scene.monitor.learnt(key("decode-0")).log.feed(READY_LOG, time.time())
+    scene.monitor.run_record(key("decode-0")).http_checks = SERVES
+    scene.monitor.run_record(key("decode-0")).log.feed(READY_LOG, time.time())
     assert scene.state("decode-0") is EngineState.READY
     scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
     scene.monitor.publish()
@@ -159,7 +159,7 @@ async def test_a_watch_says_how_it_is_and_then_only_what_happens(
     for name in ("p0", "p1", "d0", "d1"):
         scene.up(name)
     scene.runs("d0", running("decode-0"))
-    scene.monitor.learnt(key("decode-0")).http_checks = SERVES
+    scene.monitor.run_record(key("decode-0")).http_checks = SERVES
     scene.monitor.note(scene.monitor.snapshot.events[0].level, "before the watch")
     scene.monitor.publish()
     printer = Printer("table", events=True)

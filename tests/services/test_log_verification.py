@@ -105,17 +105,17 @@ async def test_bytes_that_went_wrong_here_are_mended_and_told_of(node: Driver, t
         with made.copy.path.open("r+b") as file:
             file.seek(at)
             file.write(b"\0" * 5000)
-        read_before = made.scene.monitor.learnt(made.key).log
+        read_before = made.scene.monitor.run_record(made.key).log
         await until(lambda: made.copy.revision == 1)
         assert made.copy.path.read_bytes() == made.data
         (note,) = made.copy.notes
         assert at <= note.offset < at + 100
         (warning,) = made.warnings()
         assert "repaired" in warning
-        await until(lambda: made.scene.monitor.learnt(made.key).log is not read_before)
-        learnt = made.scene.monitor.learnt(made.key)
-        assert learnt.bytes_read == SIZE
-        assert learnt.log.state.ready, "read again as it was"
+        await until(lambda: made.scene.monitor.run_record(made.key).log is not read_before)
+        run_record = made.scene.monitor.run_record(made.key)
+        assert run_record.bytes_read == SIZE
+        assert run_record.log.state.ready, "read again as it was"
 
 
 async def test_a_log_that_was_written_over_in_its_middle_is_copied_as_it_is(node: Driver, tmp_path: Path) -> None:

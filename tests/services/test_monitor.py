@@ -123,7 +123,10 @@ async def test_a_start_goes_from_loading_to_ready_with_its_log(scene: Scene) -> 
     scene.monitor.on_log("d0", LogChunk(key("decode-0"), half, READY_LOG[half:], len(READY_LOG)))
     assert scene.links["d0"].credits == {key("decode-0"): len(READY_LOG)}
     assert scene.state("decode-0") is EngineState.STARTING
-    scene.monitor.learnt(key("decode-0")).http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+    scene.monitor.run_record(key("decode-0")).http_checks = (
+        HealthCheck("http", Grade.OK),
+        HealthCheck("model", Grade.OK),
+    )
     assert scene.state("decode-0") is EngineState.READY
     copy = scene.logs.copy("decode-0")
     assert copy is not None
@@ -134,7 +137,7 @@ async def test_a_lost_link_keeps_the_last_state_and_counts_nothing_dead(scene: S
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
     assert scene.state("decode-0") is EngineState.STARTING
-    scene.monitor.learnt(key("decode-0")).http_checks = (HealthCheck("http", Grade.WAIT, "refused"),)
+    scene.monitor.run_record(key("decode-0")).http_checks = (HealthCheck("http", Grade.WAIT, "refused"),)
     scene.monitor.on_link("d0", Link(LinkState.LOST, time.time(), "timed out"))
     assert scene.state("decode-0") is EngineState.UNREACHABLE
     scene.monitor.publish()
@@ -156,7 +159,7 @@ async def test_answers_of_before_are_not_shown_as_true_once_the_process_is_gone_
 ) -> None:
     scene.up("d0")
     scene.runs("d0", running("decode-0"))
-    scene.monitor.learnt(key("decode-0")).http_checks = (
+    scene.monitor.run_record(key("decode-0")).http_checks = (
         HealthCheck("http", Grade.OK, "/health 200"),
         HealthCheck("model", Grade.FAIL),
     )
@@ -181,7 +184,7 @@ async def test_a_second_console_reads_the_copy_it_finds_and_resumes_at_its_end(t
     assert second.links["d0"].followed == [(key("decode-0"), len(READY_LOG))]
     second.monitor.on_log("d0", LogChunk(key("decode-0"), len(READY_LOG), b"more\n", len(READY_LOG) + 5))
     assert second.monitor.following.read_behind(1.0)
-    assert second.monitor.learnt(key("decode-0")).log_state.ready
+    assert second.monitor.run_record(key("decode-0")).log_state.ready
 
 
 async def test_an_exit_nobody_asked_for_condemns_the_group(scene: Scene) -> None:
@@ -384,7 +387,7 @@ async def test_a_console_that_is_opened_late_knows_how_long_a_log_has_been_silen
     engine = scene.monitor.snapshot.engines["decode-0"]
     assert (engine.phase, engine.held_up) == ("load", "silent 8m")
     assert engine.silent_since == pytest.approx(now - 500.0, abs=2.0)
-    scene.monitor.silences = {"decode": {"load": 400.0}}
+    scene.monitor.log_gaps = {"decode": {"load": 400.0}}
     scene.state("decode-0")
     assert not scene.monitor.snapshot.engines["decode-0"].held_up, "it was so before"
 
@@ -398,7 +401,7 @@ async def test_acts_are_what_one_person_did_within_a_minute(scene: Scene) -> Non
     again = _stopped("decode-3", "alice@jump2", at + 200.0), _stopped("decode-2", "alice@jump2", at + 203.0, key=LATER)
     scene.runs("d1", _stopped("decode-2", "alice@jump2", at + 30.0), *again)
     scene.monitor.publish()
-    told = [(each.who, each.verb, each.engines) for each in scene.monitor.snapshot.sightings]
+    told = [(each.who, each.verb, each.engines) for each in scene.monitor.snapshot.observed_operations]
     assert told == [
         ("ann@jump", "start", ("decode-0", "decode-1")),
         ("alice@jump2", "stop", ("decode-0", "decode-2")),

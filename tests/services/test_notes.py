@@ -74,18 +74,18 @@ async def test_a_restart_in_vain_is_known_for_exactly_its_runs(node: Node, tmp_p
 async def test_isolated_engines_are_taken_over_once_and_only_of_the_running_proxy(node: Node, tmp_path: Path) -> None:
     monitor, first = opened(node, tmp_path / "first")
     key = RunKey("pd", "proxy", "r1")
-    monitor.learnt(key).isolated.update({"decode-1", "decode-0"})
+    monitor.run_record(key).isolated.update({"decode-1", "decode-0"})
     await first.save_isolated()
     other, later = opened(node, tmp_path / "later")
     later.update(node.told())
-    assert other.learnt(key).isolated == {"decode-0", "decode-1"}
-    other.learnt(key).isolated.clear()
+    assert other.run_record(key).isolated == {"decode-0", "decode-1"}
+    other.run_record(key).isolated.clear()
     later.update(node.told())
-    assert other.learnt(key).isolated == set(), "the proxy's counts have the last word"
+    assert other.run_record(key).isolated == set(), "the proxy's counts have the last word"
     other.on_runs("p0", (RunState(RunKey("pd", "proxy", "r2"), RunVerdict.RUNNING, pid=2),), (), 0.0)
     other.publish()
     later.update(node.told())
-    assert other.learnt(RunKey("pd", "proxy", "r2")).isolated == set()
+    assert other.run_record(RunKey("pd", "proxy", "r2")).isolated == set()
 
 
 async def test_without_the_node_a_console_remembers_for_itself(node: Node, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from console.services.monitoring.startup_eta import (
     CurrentStart,
     FinishedStart,
     StartHistory,
-    longest_silences,
+    longest_log_gaps,
     shape,
     start_progress,
 )
@@ -92,9 +92,9 @@ def test_the_longest_silence_of_each_phase_is_kept(tmp_path: Path) -> None:
         StartHistory(path).keep(
             "decode", FinishedStart(f"r{number}", 100.0, {"load": 10.0}, {"load": silence, "graph": 1.0})
         )
-    assert longest_silences(StartHistory(path).of("decode")) == {"load": 9.0, "graph": 1.0}
+    assert longest_log_gaps(StartHistory(path).of("decode")) == {"load": 9.0, "graph": 1.0}
     path.write_text('{"decode": [{"run": "r", "ready_s": 100.0, "phases": {"load": 10.0}}]}')
-    assert longest_silences(StartHistory(path).of("decode")) == {}, "of starts that were kept without it"
+    assert longest_log_gaps(StartHistory(path).of("decode")) == {}, "of starts that were kept without it"
 
 
 @pytest.mark.parametrize("rubbish", ["", "[]", '{"decode": 3}', '{"decode": [{"run": 1}]}', "\x00"])

@@ -105,7 +105,7 @@ async def test_a_stop_is_done_only_when_no_process_is_left(
     else:
         assert await steps.stop(STOP, print) == "1 stopped, no process remains"
     assert node.ended == [KEY]
-    assert scope.monitor.learnt(KEY).stuck is stuck
+    assert scope.monitor.run_record(KEY).stuck is stuck
 
 
 @pytest.mark.parametrize(

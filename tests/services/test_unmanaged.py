@@ -25,7 +25,7 @@ class Ear:
     def __init__(self) -> None:
         self.told: list[list[int]] = []
 
-    def regard(self, pids: Sequence[int]) -> None:
+    def watch_holders(self, pids: Sequence[int]) -> None:
         self.told.append(list(pids))
 
 

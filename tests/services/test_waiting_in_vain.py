@@ -39,7 +39,9 @@ def waited(engines: tuple[EngineSnapshot, ...], said: list[str], diagnoses: tupl
 
     picture = ClusterSnapshot(0.0, "lab", "real", engines={each.id: each for each in engines}, diagnoses=diagnoses)
     scope = SimpleNamespace(
-        cancelled=asyncio.Event(), monitor=SimpleNamespace(snapshot=picture, paces={}), next_snapshot=next_snapshot
+        cancelled=asyncio.Event(),
+        monitor=SimpleNamespace(snapshot=picture, start_progress={}),
+        next_snapshot=next_snapshot,
     )
     keys = tuple(RunKey("real", each.id, str(each.run)) for each in engines)
     step = Step(

@@ -20,7 +20,7 @@ def serve(scene: Scene, engine: str, node: str, log: bytes = READY_LOG) -> None:
     """It runs, its log says that it serves, and its server answers."""
     scene.runs(node, *scene.monitor.nodes[node].runs.values(), running(engine, size=len(log)))
     scene.monitor.on_log(node, LogChunk(key(engine), 0, log, len(log)))
-    scene.monitor.learnt(key(engine)).http_checks = tuple(
+    scene.monitor.run_record(key(engine)).http_checks = tuple(
         HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model")
     )
 
@@ -36,11 +36,11 @@ async def test_no_engine_is_called_missing_behind_the_proxy_once_all_roles_are_r
     watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Intervals(works_first_s=0.0))
     proxy = scene.monitor.snapshot.engines["proxy"]
     assert proxy.state is EngineState.READY
-    learnt = scene.monitor.learnt(cast(RunKey, scene.monitor.current("proxy")))
-    watch._visit(proxy, learnt.key)
-    assert learnt.works is not None
-    assert learnt.works.evidence == "no decode engine is ready behind it"
+    run_record = scene.monitor.run_record(cast(RunKey, scene.monitor.current("proxy")))
+    watch._visit(proxy, run_record.key)
+    assert run_record.works is not None
+    assert run_record.works.evidence == "no decode engine is ready behind it"
     serve(scene, "decode-0", "d0")
     scene.monitor.publish()
-    watch._visit(scene.monitor.snapshot.engines["proxy"], learnt.key)
-    assert (learnt.works.grade, learnt.works.evidence) == (Grade.SKIPPED, NOT_ASKED)
+    watch._visit(scene.monitor.snapshot.engines["proxy"], run_record.key)
+    assert (run_record.works.grade, run_record.works.evidence) == (Grade.SKIPPED, NOT_ASKED)

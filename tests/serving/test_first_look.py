@@ -32,8 +32,11 @@ async def test_the_failure_of_an_engine_that_serves_another_model_is_waited_for(
         scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, LOG, len(LOG)))
         scene.monitor.publish()
         await until(watch.ordered)
-        learnt = scene.monitor.learnt(key("decode-0"))
-        learnt.http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.FAIL, "serves other, not dsv4"))
+        run_record = scene.monitor.run_record(key("decode-0"))
+        run_record.http_checks = (
+            HealthCheck("http", Grade.OK),
+            HealthCheck("model", Grade.FAIL, "serves other, not dsv4"),
+        )
         scene.monitor.publish()
         assert scene.monitor.snapshot.engines["decode-0"].state is EngineState.DEGRADED
         assert not watch.ordered(), "nobody has looked into it yet"
@@ -86,11 +89,11 @@ async def test_the_logs_of_a_group_that_hangs_point_at_the_rank_whose_core_sleep
         )
         for each in mine:
             scene.monitor.on_log(node, LogChunk(key(each), 0, logs[each], len(logs[each])))
-            scene.monitor.learnt(key(each)).http_checks = (
+            scene.monitor.run_record(key(each)).http_checks = (
                 HealthCheck("http", Grade.OK),
                 HealthCheck("model", Grade.OK),
             )
-    scene.monitor.learnt(key("decode-0")).hang = HealthCheck(
+    scene.monitor.run_record(key("decode-0")).hang = HealthCheck(
         "works", Grade.FAIL, "hangs: 1 request runs and no token came"
     )
     scene.monitor.publish()

@@ -24,16 +24,19 @@ def console(state: Path, where: Path) -> tuple[Monitor, ProofStore]:
     for name in ("p0", "p1", "d0", "d1"):
         scene.up(name)
     scene.runs("p0", replace(running("proxy"), key=PROXY))
-    learnt = scene.monitor.learnt(PROXY)
-    learnt.http_checks = (HealthCheck("http", Grade.OK, "/healthcheck 200"), HealthCheck("model", Grade.SKIPPED, ""))
-    learnt.log.feed(READY_LOG, time.time())
+    run_record = scene.monitor.run_record(PROXY)
+    run_record.http_checks = (
+        HealthCheck("http", Grade.OK, "/healthcheck 200"),
+        HealthCheck("model", Grade.SKIPPED, ""),
+    )
+    run_record.log.feed(READY_LOG, time.time())
     scene.monitor.publish()
     return scene.monitor, ProofStore(scene.monitor, proofs_path(state, "lab"))
 
 
 def works(monitor: Monitor) -> HealthCheck | None:
     """What is known of the proxy's completions."""
-    return monitor.learnt(PROXY).works
+    return monitor.run_record(PROXY).works
 
 
 async def test_what_one_console_has_seen_another_knows_at_its_first_look(tmp_path: Path) -> None:
@@ -43,7 +46,7 @@ async def test_what_one_console_has_seen_another_knows_at_its_first_look(tmp_pat
     others.update(second.snapshot)
     assert works(second) is None
     at = time.time() - 5.0
-    first.learnt(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", at)
+    first.run_record(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", at)
     its.update(first.snapshot)
     others.update(second.snapshot)
     assert works(second) == HealthCheck("works", Grade.OK, f"4 tokens in 9 ms{OTHER}", at)
@@ -51,7 +54,7 @@ async def test_what_one_console_has_seen_another_knows_at_its_first_look(tmp_pat
     others.update(second.snapshot)
     assert proofs_path(tmp_path, "lab").stat().st_mtime_ns == stamp, "what was taken over is not told on"
     assert proofs_path(tmp_path, "lab").stat().st_mode & 0o777 == 0o600
-    second.learnt(PROXY).works = HealthCheck("works", Grade.FAIL, "500", at + 1.0)
+    second.run_record(PROXY).works = HealthCheck("works", Grade.FAIL, "500", at + 1.0)
     others.update(second.snapshot)
     its.update(first.snapshot)
     assert works(first) == HealthCheck("works", Grade.FAIL, f"500{OTHER}", at + 1.0)
@@ -60,11 +63,11 @@ async def test_what_one_console_has_seen_another_knows_at_its_first_look(tmp_pat
 async def test_a_hang_that_is_over_is_taken_back(tmp_path: Path) -> None:
     first, its = console(tmp_path, tmp_path / "a")
     second, others = console(tmp_path, tmp_path / "b")
-    first.learnt(PROXY).hang = HealthCheck("works", Grade.FAIL, "hangs: 3 requests run", time.time())
+    first.run_record(PROXY).hang = HealthCheck("works", Grade.FAIL, "hangs: 3 requests run", time.time())
     its.update(first.snapshot)
     others.update(second.snapshot)
     assert works(second) is not None
-    first.learnt(PROXY).hang = None
+    first.run_record(PROXY).hang = None
     first.publish()
     its.update(first.snapshot)
     others.update(second.snapshot)
@@ -107,7 +110,7 @@ async def test_what_is_old_of_another_run_or_no_proof_is_left_out(tmp_path: Path
 async def test_a_file_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "proofs").write_text("no directory")
     monitor, store = console(tmp_path, tmp_path / "a")
-    monitor.learnt(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens", time.time())
+    monitor.run_record(PROXY).works = HealthCheck("works", Grade.OK, "4 tokens", time.time())
     store.update(monitor.snapshot)
     assert works(monitor) is not None
 

@@ -41,8 +41,8 @@ class Served:
         scene.up("d0")
         scene.runs("d0", running("decode-0", size=len(READY_LOG)))
         scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG, len(READY_LOG)))
-        self.learnt: RunRecord = scene.monitor.learnt(key("decode-0"))
-        self.learnt.http_checks = tuple(HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model"))
+        self.run_record: RunRecord = scene.monitor.run_record(key("decode-0"))
+        self.run_record.http_checks = tuple(HealthCheck(name, Grade.OK, "", time.time()) for name in ("http", "model"))
         scene.monitor.publish()
         self.watch = WorksWatch(scene.monitor, cast(dict[str, NodeLink], scene.links), Intervals())
         self.now = time.time()
@@ -50,11 +50,11 @@ class Served:
     def scrape(self, ago_s: float, tokens: int, requests: int = 0) -> None:
         """What its metrics said so many seconds ago."""
         scrape = parse_metrics(PAGE.format(running=requests, tokens=tokens).encode(), self.now - ago_s)
-        self.learnt.metrics.keep(scrape, loads(self.learnt.metrics.scrape, scrape))
+        self.run_record.metrics.keep(scrape, loads(self.run_record.metrics.scrape, scrape))
 
     def judge(self) -> tuple[Grade, str]:
         """What one request of 30 s without an answer says."""
-        check = self.watch._judge(TARGET, key("decode-0"), self.learnt, LATE, self.now - 30.0, "")
+        check = self.watch._judge(TARGET, key("decode-0"), self.run_record, LATE, self.now - 30.0, "")
         return check.grade, check.evidence
 
 
@@ -94,14 +94,14 @@ async def test_a_console_that_is_opened_later_goes_by_what_the_engine_counted_be
 
 
 async def test_it_is_asked_as_soon_as_the_tokens_of_others_cease_and_not_for_its_own(served: Served) -> None:
-    watch, learnt = served.watch, served.learnt
-    learnt.works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", served.now - 41.0)
+    watch, run_record = served.watch, served.run_record
+    run_record.works = HealthCheck("works", Grade.OK, "4 tokens in 9 ms", served.now - 41.0)
     for ago_s, tokens in ((50.0, 900), (40.0, 904), (30.0, 904)):
         served.scrape(ago_s, tokens)
-    assert not watch._became_idle(learnt), "those four tokens were its answer"
+    assert not watch._became_idle(run_record), "those four tokens were its answer"
     for ago_s, tokens in ((20.0, 1000), (10.0, 1080)):
         served.scrape(ago_s, tokens)
-    assert not watch._became_idle(learnt), "they go on"
+    assert not watch._became_idle(run_record), "they go on"
     served.scrape(0.0, 1080)
-    assert watch._became_idle(learnt)
-    assert not watch._became_idle(learnt), "once"
+    assert watch._became_idle(run_record)
+    assert not watch._became_idle(run_record), "once"

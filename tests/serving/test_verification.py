@@ -164,8 +164,8 @@ async def test_a_verification_proves_the_service_or_brings_it_down(tmp_path: Pat
         monitor.on_link(rank.node, Link(LinkState.UP, now))
         monitor.on_runs(rank.node, (RunState(key, RunVerdict.RUNNING, log_size=5, started_at=now),), (), now)
         probed(monitor, rank.node)
-        monitor.learnt(key).http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
-        monitor.learnt(key).log_refused = True
+        monitor.run_record(key).http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+        monitor.run_record(key).log_refused = True
     monitor.publish()
     assert monitor.snapshot.service is not None
     assert monitor.snapshot.service.state == "UNPROVEN", "health alone proves nothing"

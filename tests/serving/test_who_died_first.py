@@ -61,7 +61,7 @@ class Deaths:
         self._report()
         for name, log in self._logs.items():
             scene.monitor.on_log("d0", LogChunk(key(name), 0, log, len(log)))
-        dead = scene.monitor.learnt(key(DEAD))
+        dead = scene.monitor.run_record(key(DEAD))
         dead.http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
         dead.works = HealthCheck("works", Grade.FAIL, "500 Internal Server Error")
 

@@ -150,7 +150,9 @@ class EvaluationWatch:
     def _sample_served(self, run: str, snapshot: ClusterSnapshot) -> None:
         """Sum the last statistics lines of all generating engines when a new line has arrived."""
         keys = [self._monitor.current(engine.id) for engine in snapshot.engines.values() if engine.role in _GENERATE]
-        lines = [line for key in keys if key and (line := self._monitor.learnt(key).log_state.throughput) is not None]
+        lines = [
+            line for key in keys if key and (line := self._monitor.run_record(key).log_state.throughput) is not None
+        ]
         newest = max((line.at for line in lines), default=0.0)
         if newest < self._trusted_from or newest - self._sampled.get((run, ""), 0.0) < SERVED_EVERY_S:
             return

@@ -22,7 +22,7 @@ _LINKED = (LinkState.UP, LinkState.STALE)
 
 
 def update(
-    deployment: Deployment, nodes: Mapping[str, NodeRecord], learnt: Mapping[RunKey, RunRecord], now: float
+    deployment: Deployment, nodes: Mapping[str, NodeRecord], run_records: Mapping[RunKey, RunRecord], now: float
 ) -> None:
     """Mark first samples that are complete at `now`; reset the nodes whose link is down."""
     waiting = []
@@ -34,16 +34,16 @@ def update(
     servers = _servers(deployment) if waiting else frozenset()
     for record in waiting:
         if record.complete:
-            record.unknown_runs &= _unknown_runs(record, learnt, servers)
+            record.unknown_runs &= _unknown_runs(record, run_records, servers)
             continue
-        record.missing = next(missing(record, learnt, servers), "")
+        record.missing = next(missing(record, run_records, servers), "")
         late = record.runs_listed and now - record.link.since >= LIMIT_S
         record.complete = late or not record.missing
-        record.unknown_runs = _unknown_runs(record, learnt, servers) if late else set()
+        record.unknown_runs = _unknown_runs(record, run_records, servers) if late else set()
 
 
 def missing(
-    record: NodeRecord, learnt: Mapping[RunKey, RunRecord], servers: Set[tuple[str, str, str]]
+    record: NodeRecord, run_records: Mapping[RunKey, RunRecord], servers: Set[tuple[str, str, str]]
 ) -> Iterator[str]:
     """What the first sample of a connected node lacks, as text. `servers`: (deployment, engine, node) with an HTTP server."""
     if not record.runs_listed:
@@ -54,7 +54,9 @@ def missing(
     if record.node.hardware.devices and record.table_started_at is None:
         yield "npu-smi"
     for run in _current(record):
-        if text := _missing_of_run(run, learnt.get(run.key), server=(*_engine_key(run), record.node.name) in servers):
+        if text := _missing_of_run(
+            run, run_records.get(run.key), server=(*_engine_key(run), record.node.name) in servers
+        ):
             yield f"{text} of {run.key.engine}"
 
 
@@ -65,24 +67,24 @@ def _current(record: NodeRecord) -> Iterator[RunState]:
             yield run
 
 
-def _missing_of_run(run: RunState, learnt: RunRecord | None, *, server: bool) -> str:
+def _missing_of_run(run: RunState, run_record: RunRecord | None, *, server: bool) -> str:
     """What is still missing for the state of a run; a requested stop needs no log to explain it."""
     ended = run.verdict in (RunVerdict.EXITED, RunVerdict.LOST)
     if run.verdict is RunVerdict.PREPARED or (ended and run.stopping):
         return ""
-    if not (learnt and learnt.log_refused) and (learnt.bytes_read if learnt else 0) < run.log_size:
+    if not (run_record and run_record.log_refused) and (run_record.bytes_read if run_record else 0) < run.log_size:
         return "the log"
     running = run.verdict is RunVerdict.RUNNING and not run.stopping
-    return "the health" if running and server and not (learnt and learnt.http_settled) else ""
+    return "the health" if running and server and not (run_record and run_record.http_settled) else ""
 
 
 def _unknown_runs(
-    record: NodeRecord, learnt: Mapping[RunKey, RunRecord], servers: Set[tuple[str, str, str]]
+    record: NodeRecord, run_records: Mapping[RunKey, RunRecord], servers: Set[tuple[str, str, str]]
 ) -> set[RunKey]:
     """The runs whose state is unknown without the missing data. A run that ended or whose server answers is known."""
     found = set()
     for run in _current(record):
-        known = learnt.get(run.key)
+        known = run_records.get(run.key)
         decided = run.verdict is not RunVerdict.RUNNING or run.stopping or (known is not None and known.http_ok)
         if not decided and _missing_of_run(run, known, server=(*_engine_key(run), record.node.name) in servers):
             found.add(run.key)

@@ -159,7 +159,7 @@ def _remedy(evidence: Evidence, run: RunState) -> str:
     return f"stop {'again ' if run.stopping else ''}(x) kills the remaining processes"
 
 
-def _foreign(evidence: Evidence, run: RunState) -> Verdict:
+def _held_by_unmanaged(evidence: Evidence, run: RunState) -> Verdict:
     return Verdict(
         EngineState.STUCK, run.reason or f"processes of no console hold the lock of the run: {_remaining(run)}"
     )
@@ -190,7 +190,7 @@ _BY_VERDICT = {
     RunVerdict.PREPARED: _prepared,
     RunVerdict.RUNNING: _running,
     RunVerdict.ORPHANS: _orphans,
-    RunVerdict.FOREIGN: _foreign,
+    RunVerdict.FOREIGN: _held_by_unmanaged,
     RunVerdict.EXITED: _exited,
     RunVerdict.LOST: _lost,
 }

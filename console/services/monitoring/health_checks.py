@@ -13,16 +13,16 @@ LATE_S = 3.0
 """Delay from the write of a log line on its node to its arrival here, while the log is followed."""
 
 
-def log_grew_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
+def log_grew_at(record: NodeRecord, run: RunState, run_record: RunRecord | None) -> float | None:
     """When a log last grew, on this machine's clock. For bytes written before this console was opened: the node's time."""
-    return _written_at(record, run, learnt.log_line_at if learnt else None, 0.0)
+    return _written_at(record, run, run_record.log_line_at if run_record else None, 0.0)
 
 
-def log_active_at(record: NodeRecord, run: RunState, learnt: RunRecord | None) -> float | None:
+def log_active_at(record: NodeRecord, run: RunState, run_record: RunRecord | None) -> float | None:
     """When a log last got a line other than a waiting message, on this machine's clock."""
-    state = learnt.log_state if learnt else None
+    state = run_record.log_state if run_record else None
     if state is None or state.waited_s is None:
-        return log_grew_at(record, run, learnt)
+        return log_grew_at(record, run, run_record)
     return _written_at(record, run, state.spoke_at, state.waited_s)
 
 
@@ -36,13 +36,13 @@ def _written_at(record: NodeRecord, run: RunState, arrived: float | None, waited
     return min(arrived, here) if arrived - here > LATE_S else arrived
 
 
-def log_read(run: RunState | None, learnt: RunRecord | None) -> bool:
+def log_read(run: RunState | None, run_record: RunRecord | None) -> bool:
     """Whether the whole log on the node has been read here."""
-    return run is None or (learnt.bytes_read if learnt else 0) >= run.log_size
+    return run is None or (run_record.bytes_read if run_record else 0) >= run.log_size
 
 
 def health_checks(
-    record: NodeRecord, run: RunState, learnt: RunRecord | None, *, plain: bool = False, part: bool = False
+    record: NodeRecord, run: RunState, run_record: RunRecord | None, *, plain: bool = False, part: bool = False
 ) -> tuple[HealthCheck, ...]:
     """The checks from link to answers. `plain`: a service; `part`: a further part of an engine that spans nodes."""
     up = record.link.state is LinkState.UP
@@ -51,11 +51,11 @@ def health_checks(
     )
     grade = Grade.FAIL if run.halted else _PROCESS[run.verdict]
     process = HealthCheck("process", grade if up else Grade.UNKNOWN, _process_text(run), record.runs_at)
-    if learnt is None:
+    if run_record is None:
         return (link, process)
-    log = learnt.log_state
+    log = run_record.log_state
     silent = f"kept quiet by {run.quiet}" if not log.ready and run.quiet else "proves nothing" if plain else ""
-    if part and learnt.ready_at is not None and not silent:
+    if part and run_record.ready_at is not None and not silent:
         silent = f"{log.phase}, and nothing more once its workers are up"
     grade = Grade.FAIL if log.dead and not plain else Grade.OK if log.ready else Grade.SKIPPED if silent else Grade.WAIT
     text = (
@@ -63,8 +63,8 @@ def health_checks(
     )
     seen = record.link.state in (LinkState.UP, LinkState.STALE)
     alive = seen and run.verdict in (RunVerdict.RUNNING, RunVerdict.PREPARED)
-    answers = learnt.answer_checks if alive else tuple(map(_outdated, learnt.answer_checks))
-    return (link, process, HealthCheck("log", grade, text, log_grew_at(record, run, learnt)), *answers)
+    answers = run_record.answer_checks if alive else tuple(map(_outdated, run_record.answer_checks))
+    return (link, process, HealthCheck("log", grade, text, log_grew_at(record, run, run_record)), *answers)
 
 
 def _outdated(check: HealthCheck) -> HealthCheck:

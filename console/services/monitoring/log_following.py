@@ -65,8 +65,8 @@ class LogFollowing:
         """
         if waiting != self._waiting:
             self._waiting = waiting
-            for key, learnt in self._runs.items():
-                if learnt.bytes_read:
+            for key, run_record in self._runs.items():
+                if run_record.bytes_read:
                     self.reread(key)
 
     async def run(self) -> None:
@@ -92,7 +92,7 @@ class LogFollowing:
             if run.verdict is RunVerdict.PREPARED or not self._owns(node, run.key):
                 continue
             copy = self._logs.of(run.key)
-            if self._learnt(run.key).bytes_read < copy.size:
+            if self._run_record(run.key).bytes_read < copy.size:
                 self._mark_behind(run.key)
             ended = run.verdict in (RunVerdict.EXITED, RunVerdict.LOST)
             if run.key in followed:
@@ -115,9 +115,9 @@ class LogFollowing:
         if self._owners.get(chunk.key) != node:
             return
         copy = self._logs.of(chunk.key)
-        learnt = self._learnt(chunk.key)
+        run_record = self._run_record(chunk.key)
         if chunk.restarted:
-            learnt.log, learnt.bytes_read = self._reader(), 0
+            run_record.log, run_record.bytes_read = self._reader(), 0
             self._rereading.pop(chunk.key, None)
         try:
             if gone := self._quota.take(node, copy, len(chunk.data), lambda: self._of_node(node)):
@@ -128,11 +128,11 @@ class LogFollowing:
             raise
         self._links[node].credit(chunk.key, len(chunk.data))
         now = time.time()
-        learnt.log_line_at = now
-        if learnt.bytes_read == chunk.offset:
-            learnt.log.feed(chunk.data[:READ_BYTES], now)
-            learnt.bytes_read += len(chunk.data[:READ_BYTES])
-        if learnt.bytes_read < copy.size:
+        run_record.log_line_at = now
+        if run_record.bytes_read == chunk.offset:
+            run_record.log.feed(chunk.data[:READ_BYTES], now)
+            run_record.bytes_read += len(chunk.data[:READ_BYTES])
+        if run_record.bytes_read < copy.size:
             self._mark_behind(chunk.key)
 
     def reread(self, key: RunKey) -> None:
@@ -144,33 +144,33 @@ class LogFollowing:
         """Read for at most `limit_s`. Gives whether everything has been read."""
         end = time.monotonic() + limit_s
         for key in tuple(self._behind):
-            copy, learnt = self._logs.of(key), self._learnt(key)
-            while learnt.bytes_read < copy.size and time.monotonic() < end:
-                learnt.bytes_read = copy.present(learnt.bytes_read)
-                data = copy.read(learnt.bytes_read, READ_BYTES)
+            copy, run_record = self._logs.of(key), self._run_record(key)
+            while run_record.bytes_read < copy.size and time.monotonic() < end:
+                run_record.bytes_read = copy.present(run_record.bytes_read)
+                data = copy.read(run_record.bytes_read, READ_BYTES)
                 if not data:
                     break
-                learnt.log.feed(data, time.time())
-                learnt.bytes_read += len(data)
-            if learnt.bytes_read >= copy.size:
+                run_record.log.feed(data, time.time())
+                run_record.bytes_read += len(data)
+            if run_record.bytes_read >= copy.size:
                 self._behind.discard(key)
         for key in tuple(self._rereading):
             self._reread(key, end)
         return not self._behind and not self._rereading
 
     def _reread(self, key: RunKey, end: float) -> None:
-        copy, learnt = self._logs.of(key), self._learnt(key)
+        copy, run_record = self._logs.of(key), self._run_record(key)
         log, bytes_read = self._rereading[key]
-        while bytes_read < learnt.bytes_read and time.monotonic() < end:
+        while bytes_read < run_record.bytes_read and time.monotonic() < end:
             bytes_read = copy.present(bytes_read)
-            data = copy.read(bytes_read, min(READ_BYTES, learnt.bytes_read - bytes_read))
+            data = copy.read(bytes_read, min(READ_BYTES, run_record.bytes_read - bytes_read))
             if not data:
                 break
             log.feed(data, time.time())
             bytes_read += len(data)
         self._rereading[key] = (log, bytes_read)
-        if bytes_read >= learnt.bytes_read:
-            learnt.log = log
+        if bytes_read >= run_record.bytes_read:
+            run_record.log = log
             del self._rereading[key]
 
     def _owns(self, node: str, key: RunKey) -> bool:
@@ -197,13 +197,13 @@ class LogFollowing:
         self._runs.pop(key, None)
         self._logs.forget(key)
 
-    def _learnt(self, key: RunKey) -> RunRecord:
+    def _run_record(self, key: RunKey) -> RunRecord:
         if key not in self._runs:
             self._runs[key] = RunRecord(key)
-        learnt = self._runs[key]
-        if not learnt.bytes_read:
-            learnt.log.activity.waiting = self._waiting
-        return learnt
+        run_record = self._runs[key]
+        if not run_record.bytes_read:
+            run_record.log.activity.waiting = self._waiting
+        return run_record
 
     def _reader(self) -> LaunchLog:
         return LaunchLog(Activity(self._waiting))

@@ -64,9 +64,9 @@ class Monitor:
         self.diagnoses: tuple[Diagnosis, ...] = ()
         self.alerts: tuple[Alert, ...] = ()
         self.restarts: Mapping[str, GroupRestart] = {}
-        self.paces: Mapping[str, StartProgress] = {}
+        self.start_progress: Mapping[str, StartProgress] = {}
         self.usual: Mapping[str, UsualDuration] = {}
-        self.silences: Mapping[str, Mapping[str, float]] = {}
+        self.log_gaps: Mapping[str, Mapping[str, float]] = {}
         self.nodes = {name: NodeRecord(node) for name, node in deployment.cluster.nodes.items()}
         self.current_deployment = CurrentDeployment(deployment, self.nodes, self.note)
         self.runs: dict[RunKey, RunRecord] = {}
@@ -109,7 +109,7 @@ class Monitor:
         record = self.nodes.get(node)
         return record.runs.get(key) if record else None
 
-    def learnt(self, key: RunKey) -> RunRecord:
+    def run_record(self, key: RunKey) -> RunRecord:
         """The record of a run, created at first use."""
         return self.runs.setdefault(key, RunRecord(key))
 
@@ -147,8 +147,8 @@ class Monitor:
             self.note(event.level, event.text, node=event.node, engine=event.engine)
         for engine in after.engines.values():
             key = _key_of(self.nodes, engine) if engine.state is EngineState.READY else None
-            if key is not None and self.learnt(key).ready_at is None:
-                self.learnt(key).ready_at = time.time()
+            if key is not None and self.run_record(key).ready_at is None:
+                self.run_record(key).ready_at = time.time()
         self.snapshot = after if len(self._events) == len(after.events) else self._build()
         for listener in tuple(self._listeners):
             try:
@@ -213,7 +213,7 @@ class Monitor:
 
     def on_log_error(self, node: str, key: RunKey, message: str) -> None:
         """Handle a log that cannot be read on its node."""
-        self.learnt(key).log_refused = True
+        self.run_record(key).log_refused = True
         self.note(EventLevel.ERROR, f"log: {clean(message)}", node=node, engine=key.engine)
 
     def on_stop(self, node: str, key: RunKey, stage: str) -> None:
@@ -252,9 +252,9 @@ class Monitor:
                 diagnoses=self.diagnoses,
                 alerts=self.alerts,
                 restarts=self.restarts,
-                paces=self.paces,
+                start_progress=self.start_progress,
                 usual=self.usual,
-                silences=self.silences,
+                log_gaps=self.log_gaps,
                 drifts=self._drifts,
                 loads=self._loads,
             )

@@ -155,7 +155,7 @@ class MetricsRecord:
 
 @dataclass(slots=True)
 class RunRecord:
-    """What this console learnt about one run, in addition to its node's report."""
+    """What this console knows about one run, in addition to its node's report."""
 
     key: RunKey
     log: LaunchLog = field(default_factory=LaunchLog)

@@ -54,11 +54,11 @@ class SnapshotInputs:
     diagnoses: tuple[Diagnosis, ...] = ()
     alerts: tuple[Alert, ...] = ()
     restarts: Mapping[str, GroupRestart] = field(default_factory=dict)
-    paces: Mapping[str, StartProgress] = field(default_factory=dict)
+    start_progress: Mapping[str, StartProgress] = field(default_factory=dict)
     usual: Mapping[str, UsualDuration] = field(default_factory=dict)
     drifts: DriftCache = field(default_factory=DriftCache)
     loads: Loads = field(default_factory=Loads)
-    silences: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    log_gaps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Group -> phase -> the longest time without a log line in earlier starts."""
 
 
@@ -75,16 +75,16 @@ def build_snapshot(inputs: SnapshotInputs, now: float) -> ClusterSnapshot:
     engines.update(_unplanned_engines(inputs, planned, now))
     engines.update(engine_states.ready_by_group(engines, _quiet_engines(inputs, engines)))
     first = next((each.engine for each in inputs.diagnoses if each.first), "")
-    records = {rank.id: learnt for rank in ranks if (learnt := _live_run_record(inputs, rank)) is not None}
-    served = {name: at for name, learnt in records.items() if (at := learnt.served_at) is not None}
+    records = {rank.id: run_record for rank in ranks if (run_record := _live_run_record(inputs, rank)) is not None}
+    served = {name: at for name, run_record in records.items() if (at := run_record.served_at) is not None}
     engines = engine_states.mark_group_degraded(engines, _ended_at(inputs, engines), first, served)
     if inputs.work is None:
         engines.update(engine_states.degraded_by_stop(engines, _ended_at(inputs, engines), now))
     single, grouped = inputs.loads.serving(ranks, records, now)
     for name, engine in engines.items():
-        if engine.state is EngineState.STARTING and (pace := inputs.paces.get(engine.group)) is not None:
+        if engine.state is EngineState.STARTING and (pace := inputs.start_progress.get(engine.group)) is not None:
             engines[name] = replace(engine, start_left_s=pace.left_s)
-    engines.update(held_up(engines, inputs.silences, now))
+    engines.update(held_up(engines, inputs.log_gaps, now))
     engines.update(_failing_starts(engines, inputs.diagnoses))
     starting = {each.group for each in engines.values() if each.state is EngineState.STARTING}
     for name, serving in single.items():
@@ -98,7 +98,7 @@ def build_snapshot(inputs: SnapshotInputs, now: float) -> ClusterSnapshot:
         read_only=inputs.read_only,
         holder=inputs.work.words() if inputs.work else "",
         work=inputs.work,
-        cut_off=_cut_off(inputs, engines),
+        interrupted_plan=_interrupted_plan(inputs, engines),
         service=service(inputs.deployment, tuple(engines.values()), _started_at(inputs, engines), now),
         nodes=nodes,
         engines=engines,
@@ -107,9 +107,9 @@ def build_snapshot(inputs: SnapshotInputs, now: float) -> ClusterSnapshot:
         diagnoses=inputs.diagnoses,
         alerts=inputs.alerts,
         tasks=_tasks(inputs),
-        sightings=observed_operations(inputs.nodes, inputs.deployment.name),
+        observed_operations=observed_operations(inputs.nodes, inputs.deployment.name),
         restarts=inputs.restarts,
-        paces={name: each for name, each in inputs.paces.items() if name in starting},
+        start_progress={name: each for name, each in inputs.start_progress.items() if name in starting},
         usual=inputs.usual,
         skews=_skews(inputs, engines),
     )
@@ -131,7 +131,7 @@ def _started_at(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -
     }
 
 
-def _cut_off(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -> InterruptedPlan | None:
+def _interrupted_plan(inputs: SnapshotInputs, engines: Mapping[str, EngineSnapshot]) -> InterruptedPlan | None:
     """The interrupted plan and its engines that still run; None when all were stopped or another plan runs now."""
     work, began = inputs.abandoned, _started_at(inputs, engines)
     if work is None or inputs.work is not None:
@@ -200,13 +200,13 @@ def _with_state(
 ) -> EngineSnapshot:
     if missing := _missing(record, run):
         return _connecting(inputs, base, record, run, missing, now)
-    learnt = inputs.runs.get(run.key) if run else None
-    verdict = engine_states.judge(_evidence(inputs, base, record, run, learnt, now))
+    run_record = inputs.runs.get(run.key) if run else None
+    verdict = engine_states.judge(_evidence(inputs, base, record, run, run_record, now))
     age = _age(record, now)
     stale = _last_known(inputs, base.id) if verdict.state is EngineState.UNREACHABLE else None
     if run is None:
         return replace(base, state=verdict.state, cause=verdict.cause, age_s=age, stale_of=stale)
-    log, plain = learnt.log_state if learnt else None, base.role == "service"
+    log, plain = run_record.log_state if run_record else None, base.role == "service"
     running = run.verdict is RunVerdict.RUNNING and not run.stopping
     silent_log = bool(log and not log.ready and run.quiet and verdict.state is EngineState.READY)
     return replace(
@@ -217,25 +217,25 @@ def _with_state(
         phase=str(Phase.SERVING if silent_log else log.phase) if log and running and not plain else "",
         progress=(1.0 if silent_log else log.progress) if log and running and not plain else None,
         progress_text=log.progress_text if log and running else "",
-        health=health_checks(record, run, learnt, plain=plain, part=base.part > 0),
+        health=health_checks(record, run, run_record, plain=plain, part=base.part > 0),
         run=run.key.run,
         release=str(run.spec.get("release") or ""),
         pid=run.pid,
         started_at=run.started_at,
         zone=run.zone or (record.hello.zone if record.hello else ()),
         exit=run.exit,
-        died_at=learnt.died_at if learnt and not run.stopping and not plain else None,
+        died_at=run_record.died_at if run_record and not run.stopping and not plain else None,
         log_bytes=run.log_size,
         log_copied=inputs.copied(run.key),
-        log_read=log_read(run, learnt),
-        log_line_at=log_grew_at(record, run, learnt),
-        log_spoke_at=log_active_at(record, run, learnt),
+        log_read=log_read(run, run_record),
+        log_line_at=log_grew_at(record, run, run_record),
+        log_spoke_at=log_active_at(record, run, run_record),
         age_s=age,
         stuck_pids=run.pids if verdict.state is EngineState.STUCK else (),
         stale_of=stale,
-        serving_error=learnt.metrics.error if learnt and running else "",
-        signature=learnt.signature if learnt else "",
-        isolated=tuple(sorted(learnt.isolated)) if learnt else (),
+        serving_error=run_record.metrics.error if run_record and running else "",
+        signature=run_record.signature if run_record else "",
+        isolated=tuple(sorted(run_record.isolated)) if run_record else (),
     )
 
 
@@ -282,11 +282,11 @@ def _evidence(
     base: EngineSnapshot,
     record: NodeRecord,
     run: RunState | None,
-    learnt: RunRecord | None,
+    run_record: RunRecord | None,
     now: float,
 ) -> engine_states.Evidence:
     plain = base.role == "service"
-    log = learnt.log_state if learnt else None
+    log = run_record.log_state if run_record else None
     log_state = None if plain else log
     return engine_states.Evidence(
         link=record.link,
@@ -295,13 +295,13 @@ def _evidence(
         part=base.part > 0,
         plain=plain,
         log_ready=bool(log_state and log_state.ready),
-        log_current=learnt is not None and log_read(run, learnt),
+        log_current=run_record is not None and log_read(run, run_record),
         log_ends_s=now - log_state.ends_since if log_state and log_state.ends_since is not None else None,
         log_dead=log_state.dead if log_state else "",
         first_error=log.first_error if log else "",
-        checks=learnt.answer_checks if learnt else (),
-        was_ready=bool(learnt and learnt.ready_at is not None),
-        stuck=bool(learnt and learnt.stuck),
+        checks=run_record.answer_checks if run_record else (),
+        was_ready=bool(run_record and run_record.ready_at is not None),
+        stuck=bool(run_record and run_record.stuck),
         stop_age_s=_since(record, run.stop_at if run else None, now) or 0.0,
         exit_age_s=_since(record, run.exit.at if run and run.exit else None, now),
     )

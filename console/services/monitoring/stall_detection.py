@@ -54,11 +54,11 @@ def held_up(
         last = slowest(members)
         silent = _too_long(last, longest, now)
         for engine in members:
-            if engine is not last and _behind(last, engine) and _silence(engine, now) >= WAITING_S:
-                words = f"waits for {last.id}, {phase_text(last)}" + (f", {_silence_text(last, now)}" if silent else "")
+            if engine is not last and _behind(last, engine) and _quiet_s(engine, now) >= WAITING_S:
+                words = f"waits for {last.id}, {phase_text(last)}" + (f", {_quiet_text(last, now)}" if silent else "")
                 found[engine.id] = replace(engine, held_up=words)
             elif _too_long(engine, longest, now):
-                found[engine.id] = replace(engine, held_up=_silence_text(engine, now), silent_since=engine.log_spoke_at)
+                found[engine.id] = replace(engine, held_up=_quiet_text(engine, now), silent_since=engine.log_spoke_at)
     return found
 
 
@@ -88,12 +88,12 @@ def _too_long(engine: EngineSnapshot, longest: Mapping[str, float], now: float) 
     loads = engine.phase == Phase.LOAD and engine.progress_text.startswith("shard ")
     moving = loads and (engine.progress or 0.0) < SHARE[Phase.MEMORY]
     limit = BAR_S if moving else USUAL_S[engine.phase]
-    return _silence(engine, now) >= (limit if usual is None else max(LEAST_S, LONGER * usual))
+    return _quiet_s(engine, now) >= (limit if usual is None else max(LEAST_S, LONGER * usual))
 
 
-def _silence(engine: EngineSnapshot, now: float) -> float:
+def _quiet_s(engine: EngineSnapshot, now: float) -> float:
     return 0.0 if engine.log_spoke_at is None else now - engine.log_spoke_at
 
 
-def _silence_text(engine: EngineSnapshot, now: float) -> str:
-    return f"silent {stepped(_silence(engine, now))}"
+def _quiet_text(engine: EngineSnapshot, now: float) -> str:
+    return f"silent {stepped(_quiet_s(engine, now))}"

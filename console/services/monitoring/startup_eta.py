@@ -35,7 +35,7 @@ class FinishedStart:
     ready_s: float
     phases: Mapping[str, float]
     """Phase → when the slowest rank reached it."""
-    silences: Mapping[str, float] = field(default_factory=dict)
+    log_gaps: Mapping[str, float] = field(default_factory=dict)
     """Phase → the longest time without a log line of a rank in it."""
 
     def remaining_s(self, phase: str, elapsed_s: float, since_s: float | None, share: float | None) -> float:
@@ -66,7 +66,7 @@ class CurrentStart:
     fully_watched: bool
     elapsed_s: float = 0.0
     phases: dict[str, float] = field(default_factory=dict)
-    silences: dict[str, float] = field(default_factory=dict)
+    log_gaps: dict[str, float] = field(default_factory=dict)
 
 
 def share_within(phase: str, progress: float | None) -> float | None:
@@ -117,7 +117,7 @@ class StartHistory:
                         "run": each.run,
                         "ready_s": each.ready_s,
                         "phases": dict(each.phases),
-                        "silences": dict(each.silences),
+                        "silences": dict(each.log_gaps),
                     }
                     for each in found
                 ]
@@ -172,9 +172,9 @@ class StartWatch:
                 self._finish(deployment, group, members, snapshot.at)
             else:
                 self._starts.pop(group, None)
-        self._monitor.paces, self._monitor.usual = seen, self._usual()
-        self._monitor.silences = {
-            group: longest_silences(self._history.of(shape(deployment, group))) for group in deployment.layout.groups
+        self._monitor.start_progress, self._monitor.usual = seen, self._usual()
+        self._monitor.log_gaps = {
+            group: longest_log_gaps(self._history.of(shape(deployment, group))) for group in deployment.layout.groups
         }
 
     def _usual(self) -> Mapping[str, UsualDuration]:
@@ -199,7 +199,7 @@ class StartWatch:
         for each in members:
             if each.state is EngineState.STARTING and each.phase and each.log_spoke_at is not None:
                 silence = now - each.log_spoke_at
-                watched.silences[each.phase] = max(watched.silences.get(each.phase, 0.0), silence)
+                watched.log_gaps[each.phase] = max(watched.log_gaps.get(each.phase, 0.0), silence)
         return watched
 
     def _started_at(self, engine: EngineSnapshot) -> float:
@@ -212,18 +212,18 @@ class StartWatch:
         ready = now - min(self._started_at(each) for each in members)
         try:
             start = FinishedStart(
-                str(members[0].run), round(ready, 1), _rounded(watched.phases), _rounded(watched.silences)
+                str(members[0].run), round(ready, 1), _rounded(watched.phases), _rounded(watched.log_gaps)
             )
             self._history.keep(shape(deployment, group), start)
         except ConsoleError as error:
             self._monitor.note(EventLevel.WARNING, f"the duration of the start of {group} was not saved: {error}")
 
 
-def longest_silences(known: Sequence[FinishedStart]) -> dict[str, float]:
+def longest_log_gaps(known: Sequence[FinishedStart]) -> dict[str, float]:
     """Phase → the longest silence in these starts; phases without data are left out."""
     found: dict[str, float] = {}
     for each in known:
-        for phase, silence in each.silences.items():
+        for phase, silence in each.log_gaps.items():
             found[phase] = max(found.get(phase, 0.0), silence)
     return found
 

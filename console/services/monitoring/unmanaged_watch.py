@@ -73,7 +73,7 @@ class UnmanagedWatch:
             since = self._since[name] = {pid: (before or {}).get(pid, at) for pid in named}
             pids = tuple(sorted(pid for pid, at in since.items() if at < record.table_at))
             if self._requested.get(name, (record.hello, ())) != (record.hello, pids):
-                self._links[name].regard(pids)
+                self._links[name].watch_holders(pids)
             self._requested[name] = (record.hello, pids)
 
     def _ended(self, name: str, record: NodeRecord) -> set[int]:

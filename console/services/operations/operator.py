@@ -131,7 +131,7 @@ class Operator:
         if proxy is None or key is None:
             raise Refused("the proxy is not serving, so its list cannot be changed", hint="start proxy")
         listing = await read_list(self._links[proxy.node].http(), deployment.address(proxy.node), proxy.port or 0)
-        isolated = frozenset(self._monitor.learnt(key).isolated)
+        isolated = frozenset(self._monitor.run_record(key).isolated)
         return await self._with_lease_warning(proxy_sync_plan(deployment, self._monitor.snapshot, listing, isolated))
 
     async def prepare_end(self, verb: Literal["stop", "kill"], node: str, pid: int) -> Plan:

@@ -175,7 +175,7 @@ class ProxySteps:
     def _isolated(self, step: Step) -> set[str]:
         """The engines that were removed from the running proxy and are still in its list."""
         key = self._context.monitor.current("proxy")
-        return self._context.monitor.learnt(key).isolated if key is not None else set()
+        return self._context.monitor.run_record(key).isolated if key is not None else set()
 
     async def _save_isolated(self) -> None:
         """Save the isolated engines for other consoles and for later sessions."""

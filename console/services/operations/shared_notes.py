@@ -61,7 +61,7 @@ class SharedNotes:
         """Save which engines are isolated in the running proxy."""
         key = self._monitor.current("proxy")
         if key is not None:
-            self._adopted = {"run": key.run, "engines": [*sorted(self._monitor.learnt(key).isolated)]}
+            self._adopted = {"run": key.run, "engines": [*sorted(self._monitor.run_record(key).isolated)]}
             await self._save(ISOLATED, self._adopted)
 
     async def _save(self, name: str, note: Note) -> None:
@@ -83,7 +83,7 @@ class SharedNotes:
             return
         self._adopted = note
         names = [clean(each)[:NAME_CHARS] for each in engines[:MOST_ISOLATED] if isinstance(each, str)]
-        self._monitor.learnt(key).isolated.update(names)
+        self._monitor.run_record(key).isolated.update(names)
         self._monitor.touch()
 
     def _lease_link(self) -> NodeLink | None:

@@ -188,7 +188,7 @@ class StartSteps:
             degraded_since = degraded_since if degraded else time.monotonic()
             if degraded and time.monotonic() - degraded_since >= DEGRADED_LIMIT_S:
                 raise degraded
-            progress = self._context.monitor.paces.get(awaited.group)
+            progress = self._context.monitor.start_progress.get(awaited.group)
             news, text = progress_text(step, engines, progress, time.monotonic() - started)
             if known := start_trouble(engines, self._diagnoses):
                 news, text = (news, known), f"{text}; {known}"

@@ -71,9 +71,9 @@ class StopSteps:
         results = await signal(link, keys)
         remaining: list[str] = []
         for key, result in results.items():
-            learnt = self._context.monitor.learnt(key)
-            learnt.stuck = result.outcome == "stuck"
-            if learnt.stuck:
+            run_record = self._context.monitor.run_record(key)
+            run_record.stuck = result.outcome == "stuck"
+            if run_record.stuck:
                 remaining.append(f"{key.engine}: " + ", ".join(str(process) for process in result.processes))
         self._context.monitor.touch()
         if remaining:

@@ -235,7 +235,7 @@ class DiagnosisWatch:
             key = self._monitor.current(engine.id)
             if key is not None:
                 cause = first_cause(each for each in witnesses if each.rank == engine.id)
-                self._monitor.learnt(key).signature = cause.hit.signature.id if cause else ""
+                self._monitor.run_record(key).signature = cause.hit.signature.id if cause else ""
         own = own_causes(witnesses, {each.id: each.group for each in snapshot.engines.values() if each.group})
         told = tuple(self._diagnosis(each, each is first, own.get(each.rank) is each) for each in witnesses)
         self._known.degraded = _degraded_causes(snapshot.engines.values())
@@ -252,12 +252,12 @@ class DiagnosisWatch:
                 continue
             if reader.clock is not None:
                 reader.clock.ahead_s = self._monitor.nodes[engine.node].clock_offset_s or 0.0
-            learnt = self._monitor.learnt(key)
+            run_record = self._monitor.run_record(key)
             known = (hit for hit in reader.matcher.hits if _still_holds(hit, reader.clock, now))
             hits = (*known, *reader.matcher.silent(now))
-            hits = relevant_hits(hits, learnt.log_state, unhurt=engine.state in _SERVING and not engine.cause)
-            died_at = learnt.log_state.died_at
-            learnt.died_at = reader.clock.read(died_at) if reader.clock is not None and died_at else None
+            hits = relevant_hits(hits, run_record.log_state, unhurt=engine.state in _SERVING and not engine.cause)
+            died_at = run_record.log_state.died_at
+            run_record.died_at = reader.clock.read(died_at) if reader.clock is not None and died_at else None
             yield RankHits(engine.id, engine.node, hits, reader.clock)
 
     def _ended(self) -> dict[str, float]:
@@ -282,7 +282,7 @@ class DiagnosisWatch:
         for engine in self._monitor.snapshot.engines.values():
             asked = engine.state in _SERVING and not is_dead(engine)  # answers of a dead engine explain nothing
             key = self._monitor.current(engine.id) if asked else None
-            for fact, seen in (self._monitor.learnt(key).facts if key else {}).items():
+            for fact, seen in (self._monitor.run_record(key).facts if key else {}).items():
                 yield fact, engine.id, seen
 
     def _fact_hits(self, now: float, logs: Iterable[RankHits]) -> Iterator[RankHits]:
@@ -324,7 +324,7 @@ class DiagnosisWatch:
 
     def _diagnosis(self, witness: TimedHit, first: bool, own: bool) -> Diagnosis:
         key = self._monitor.current(witness.rank)
-        log_error = self._monitor.learnt(key).log_state.first_error if key is not None else ""
+        log_error = self._monitor.run_record(key).log_state.first_error if key is not None else ""
         return diagnosis_of(witness, first, own, log_error, self._where(witness.rank, witness.hit.signature))
 
     def _where(self, engine: str, signature: Signature) -> SettingLocations:

@@ -70,9 +70,9 @@ class HealthWatch:
             return {}
         server = self._servers.setdefault(key, _Server())
         self._ask_again(engine, key, server)
-        deployment, learnt = self._monitor.deployment, self._monitor.learnt(key)
+        deployment, run_record = self._monitor.deployment, self._monitor.run_record(key)
         soon_s = min(STARTING_S, self._intervals.health_s)
-        well = bool(learnt.http_checks) and _all_ok(learnt.http_checks)
+        well = bool(run_record.http_checks) and _all_ok(run_record.http_checks)
         every_s = self._intervals.health_s if well else soon_s
         service = deployment.layout.services.get(engine.id) if engine.role == "service" else None
         if service is not None:
@@ -92,9 +92,9 @@ class HealthWatch:
         """Ask at once after a change elsewhere: a proxy may have dropped engines, an engine may serve another model."""
         if engine.role == "proxy" and self._ready_set_changed(key):
             self._questions.now(key, HTTP)
-        learnt = self._monitor.learnt(key)
-        if model_changed(learnt) and server.doubted != _label(learnt):
-            server.doubted, server.models = _label(learnt), None
+        run_record = self._monitor.run_record(key)
+        if model_changed(run_record) and server.doubted != _label(run_record):
+            server.doubted, server.models = _label(run_record), None
             self._questions.now(key, MODEL)
 
     def _ready_set_changed(self, proxy: RunKey) -> bool:
@@ -105,20 +105,22 @@ class HealthWatch:
         return before != ready
 
     def _heard(self, engine: EngineSnapshot, key: RunKey, name: str, answer: StandingAnswer) -> None:
-        server, learnt = self._servers.setdefault(key, _Server()), self._monitor.learnt(key)
+        server, run_record = self._servers.setdefault(key, _Server()), self._monitor.run_record(key)
         if name == HTTP:
             server.health = answer
         else:
             server.models = answer
-        checks = self._checks(engine, name, server, learnt)
+        checks = self._checks(engine, name, server, run_record)
         if checks:
-            before = [(each.name, each.grade, each.evidence) for each in learnt.http_checks]
-            self._keep_checks(learnt, checks)
-            if [(each.name, each.grade, each.evidence) for each in learnt.http_checks] != before:
+            before = [(each.name, each.grade, each.evidence) for each in run_record.http_checks]
+            self._keep_checks(run_record, checks)
+            if [(each.name, each.grade, each.evidence) for each in run_record.http_checks] != before:
                 self._monitor.touch()
         self._questions.renew(engine.id)
 
-    def _checks(self, engine: EngineSnapshot, name: str, server: _Server, learnt: RunRecord) -> tuple[HealthCheck, ...]:
+    def _checks(
+        self, engine: EngineSnapshot, name: str, server: _Server, run_record: RunRecord
+    ) -> tuple[HealthCheck, ...]:
         """The checks after a new answer; none while an answer to another question is awaited."""
         health = server.health
         if health is None:
@@ -130,7 +132,7 @@ class HealthWatch:
             return _service_check(health, port or engine.port or 0, path), skipped
         if engine.role == "proxy":
             check = _proxy_check(health)
-            self._forget_isolated(learnt, check)
+            self._forget_isolated(run_record, check)
             return check, HealthCheck(MODEL, Grade.SKIPPED, "the proxy has no model list", health.at)
         check = _health_check(health)
         if check.grade is not Grade.OK:
@@ -140,7 +142,7 @@ class HealthWatch:
             return ()
         model = self._model(server.models)
         if model.grade is Grade.OK:
-            learnt.metrics_model = _label(learnt)
+            run_record.metrics_model = _label(run_record)
         elif name == HTTP:
             return ()
         return check, model
@@ -148,26 +150,26 @@ class HealthWatch:
     def _model(self, answer: StandingAnswer) -> HealthCheck:
         return _model_check(answer, expected_model(self._monitor.deployment))
 
-    def _forget_isolated(self, learnt: RunRecord, check: HealthCheck) -> None:
+    def _forget_isolated(self, run_record: RunRecord, check: HealthCheck) -> None:
         """Forget isolated engines that the proxy no longer counts."""
         snapshot = self._monitor.snapshot
         for role, count in listed_counts(check).items():
             mine = {each.id for each in listable(snapshot, role)}
-            if count <= len(mine - learnt.isolated):
-                learnt.isolated -= isolated_of(snapshot, learnt.isolated, role)
+            if count <= len(mine - run_record.isolated):
+                run_record.isolated -= isolated_of(snapshot, run_record.isolated, role)
 
-    def _keep_checks(self, learnt: RunRecord, checks: tuple[HealthCheck, ...]) -> None:
+    def _keep_checks(self, run_record: RunRecord, checks: tuple[HealthCheck, ...]) -> None:
         """Keep the new checks. A failure counts only when it repeats; before the engine was ready it is waiting."""
         if _all_ok(checks):
-            learnt.http_failures = 0
-            learnt.http_checks = checks
+            run_record.http_failures = 0
+            run_record.http_checks = checks
             return
-        learnt.http_failures += 1
-        started = learnt.ready_at is not None or learnt.log_state.ready
-        if started and learnt.http_failures >= FAILURES:
-            learnt.http_checks = checks
+        run_record.http_failures += 1
+        started = run_record.ready_at is not None or run_record.log_state.ready
+        if started and run_record.http_failures >= FAILURES:
+            run_record.http_checks = checks
         elif not started:
-            learnt.http_checks = tuple(
+            run_record.http_checks = tuple(
                 HealthCheck(
                     check.name, Grade.WAIT if check.grade is Grade.FAIL else check.grade, check.evidence, check.at
                 )
@@ -175,13 +177,13 @@ class HealthWatch:
             )
 
 
-def model_changed(learnt: RunRecord) -> bool:
+def model_changed(run_record: RunRecord) -> bool:
     """Whether `/metrics` names another model than when the model list was last known to be right."""
-    return bool(learnt.metrics_model) and _label(learnt) not in ("", learnt.metrics_model)
+    return bool(run_record.metrics_model) and _label(run_record) not in ("", run_record.metrics_model)
 
 
-def _label(learnt: RunRecord) -> str:
-    scrape = learnt.metrics.scrape
+def _label(run_record: RunRecord) -> str:
+    scrape = run_record.metrics.scrape
     return scrape.model if scrape else ""
 
 

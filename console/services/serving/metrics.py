@@ -45,7 +45,7 @@ class MetricsWatch:
         return {METRICS: question(self._monitor.deployment, engine, METRICS, FIGURES, self._every_s, TIMEOUT_S)}
 
     def _heard(self, engine: EngineSnapshot, key: RunKey, name: str, answer: StandingAnswer) -> None:
-        kept, found = self._monitor.learnt(key).metrics, answer.figures
+        kept, found = self._monitor.run_record(key).metrics, answer.figures
         if answer.error or answer.status != 200:
             kept.error = clean(answer.error) or f"{METRICS} {answer.status}"
         elif found is None or found.error:

@@ -67,7 +67,7 @@ class OutputComparison:
         return found
 
     def _keep(self, key: RunKey, found: ComparisonResult) -> None:
-        facts = self._monitor.learnt(key).facts
+        facts = self._monitor.run_record(key).facts
         if found.agree:
             facts.pop(DIFFER, None)
         else:

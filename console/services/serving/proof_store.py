@@ -64,26 +64,28 @@ class ProofStore:
 
     def _adopt(self, key: RunKey, now: float) -> None:
         """Use another console's result for a run when it is newer than the own result, and recent."""
-        check, learnt = self._known.get(key), self._monitor.learnt(key)
+        check, run_record = self._known.get(key), self._monitor.run_record(key)
         if check is None or check.at is None or now - check.at > PROOF_S:
             return
         if check.grade is Grade.UNKNOWN:
-            if learnt.works is not None and learnt.works is self._adopted.get(key):
-                learnt.works = None
-        elif learnt.works is None or (learnt.works.at or 0.0) < check.at:
-            learnt.works = self._adopted[key] = HealthCheck("works", check.grade, f"{check.evidence}{OTHER}", check.at)
+            if run_record.works is not None and run_record.works is self._adopted.get(key):
+                run_record.works = None
+        elif run_record.works is None or (run_record.works.at or 0.0) < check.at:
+            run_record.works = self._adopted[key] = HealthCheck(
+                "works", check.grade, f"{check.evidence}{OTHER}", check.at
+            )
             self._monitor.touch()
 
     def _own(self, key: RunKey, now: float) -> HealthCheck | None:
         """The result that this console found itself, or None."""
-        learnt = self._monitor.learnt(key)
-        if learnt.hang is not None:
+        run_record = self._monitor.run_record(key)
+        if run_record.hang is not None:
             self._hung.add(key)
-            return learnt.hang
+            return run_record.hang
         if key in self._hung:
             self._hung.discard(key)
             return HealthCheck("works", Grade.UNKNOWN, "", now)
-        check = learnt.works
+        check = run_record.works
         if check is None or check.at is None or check is self._adopted.get(key):
             return None
         return check if check.grade in (Grade.OK, Grade.FAIL) else None

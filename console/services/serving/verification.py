@@ -329,10 +329,10 @@ class Verifier:
             key = self._monitor.current(name)
             if key is None:
                 continue
-            learnt = self._monitor.learnt(key)
-            learnt.proof = HealthCheck("verify", Grade.FAIL, wrong[name], now) if name in wrong else None
+            run_record = self._monitor.run_record(key)
+            run_record.proof = HealthCheck("verify", Grade.FAIL, wrong[name], now) if name in wrong else None
             if name in right and name not in wrong:
-                learnt.works = HealthCheck("works", Grade.OK, "its chats were answered", now)
+                run_record.works = HealthCheck("works", Grade.OK, "its chats were answered", now)
         self._monitor.touch()
 
 

@@ -87,39 +87,39 @@ class WorksWatch:
     def _visit(self, engine: EngineSnapshot, key: RunKey) -> None:
         if engine.role == "service":
             return
-        learnt = self._monitor.learnt(key)
+        run_record = self._monitor.run_record(key)
         now = time.time()
-        words = hang_text(learnt, self._aicore(engine), now, self._intervals) if learnt.http_ok else ""
-        if bool(words) != (learnt.hang is not None):
+        words = hang_text(run_record, self._aicore(engine), now, self._intervals) if run_record.http_ok else ""
+        if bool(words) != (run_record.hang is not None):
             self._monitor.touch()
-        learnt.hang = HealthCheck("works", Grade.FAIL, words, now) if words else None
+        run_record.hang = HealthCheck("works", Grade.FAIL, words, now) if words else None
         if engine.role == "proxy":
             self._check_new_engines(key)
-        elif self._became_idle(learnt):
+        elif self._became_idle(run_record):
             self._poller.schedule_earlier(key, 0.0)
         due = self._poller.due(key, self._intervals.works_first_s)
         link = self._poller.link(engine.node)
-        if learnt.http_ok and due and link is not None and not words:
+        if run_record.http_ok and due and link is not None and not words:
             self._poller.schedule(key, self._intervals.works_s)
             if engine.role != "proxy":
-                self._poller.start(key, self._try_ranks(engine, key, learnt, link))
+                self._poller.start(key, self._try_ranks(engine, key, run_record, link))
             elif idle := self._missing_roles():
-                learnt.works = HealthCheck("works", Grade.SKIPPED, idle, now)
+                run_record.works = HealthCheck("works", Grade.SKIPPED, idle, now)
                 self._failures.pop((key, engine.id), None)
                 self._monitor.touch()
             else:
-                self._poller.start(key, self._try_proxy(engine, key, learnt, link))
+                self._poller.start(key, self._try_proxy(engine, key, run_record, link))
 
-    def _became_idle(self, learnt: RunRecord) -> bool:
+    def _became_idle(self, run_record: RunRecord) -> bool:
         """Whether requests of users produced tokens before and produce none now: they are answered, or an engine hangs.
 
         A frozen worker shows in no metric, so the engine is tested at once. Tokens of own tests do not count.
         """
-        metrics = learnt.metrics
+        metrics = run_record.metrics
         if not metrics.idle or metrics.idle_after == metrics.moved_at:
             return False
         metrics.idle_after = moved = metrics.moved_at
-        answered = learnt.works.at if learnt.works is not None else None
+        answered = run_record.works.at if run_record.works is not None else None
         return moved is not None and moved - (answered or 0.0) > SEEN_AFTER * self._intervals.metrics_s
 
     def _check_new_engines(self, key: RunKey) -> None:
@@ -129,9 +129,13 @@ class WorksWatch:
         behind = frozenset((each.id, each.run) for each in ready)
         if behind - self._behind:
             self._poller.schedule_earlier(key, self._intervals.works_first_s)
-            learnt = self._monitor.learnt(key)
-            if learnt.works is not None and learnt.works.evidence.endswith(BEHIND) and not self._missing_roles():
-                learnt.works = HealthCheck("works", Grade.SKIPPED, NOT_ASKED, time.time())
+            run_record = self._monitor.run_record(key)
+            if (
+                run_record.works is not None
+                and run_record.works.evidence.endswith(BEHIND)
+                and not self._missing_roles()
+            ):
+                run_record.works = HealthCheck("works", Grade.SKIPPED, NOT_ASKED, time.time())
                 self._monitor.touch()
         self._behind = behind
 
@@ -142,7 +146,7 @@ class WorksWatch:
         missing = sorted(wanted - behind)
         return f"no {' and no '.join(missing)} engine {BEHIND}" if missing else ""
 
-    async def _try_ranks(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
+    async def _try_ranks(self, engine: EngineSnapshot, key: RunKey, run_record: RunRecord, link: NodeLink) -> None:
         """Test every rank behind one server: its own ranks and those of headless processes."""
         mine = [each for each in rank_targets(self._monitor.deployment) if each.server == engine.id]
         asked, limit = time.time(), self._intervals.works_timeout_s
@@ -158,12 +162,12 @@ class WorksWatch:
         odd = self._compare_ranks(key)
         grades: dict[RunKey, list[HealthCheck]] = {}
         for target, run, answer in known:
-            check = self._judge(target, run, learnt, answer, asked, odd.get(target.id, ""))
+            check = self._judge(target, run, run_record, answer, asked, odd.get(target.id, ""))
             grades.setdefault(run, []).append(check)
             if check.grade not in (Grade.OK, Grade.SKIPPED):
                 self._poller.schedule(key, self._intervals.works_again_s)
         for run, checks in grades.items():
-            self._monitor.learnt(run).works = min(checks, key=lambda each: _WORST.index(each.grade))
+            self._monitor.run_record(run).works = min(checks, key=lambda each: _WORST.index(each.grade))
         self._monitor.touch()
 
     def _compare_ranks(self, key: RunKey) -> dict[str, str]:
@@ -177,7 +181,7 @@ class WorksWatch:
             run = runs[each.id]
             if server is not None and server != key and run is not None and not self._failures[run, each.id]:
                 self._poller.schedule_earlier(server, self._intervals.works_again_s)
-        facts = self._monitor.learnt(key).facts
+        facts = self._monitor.run_record(key).facts
         facts.pop(DISAGREE, None)
         if words := disagreement(answers, self._agreed):
             facts[DISAGREE] = words
@@ -185,7 +189,7 @@ class WorksWatch:
         return odd
 
     def _judge(
-        self, target: RankTarget, run: RunKey, learnt: RunRecord, answer: HttpAnswer, asked: float, odd: str
+        self, target: RankTarget, run: RunKey, run_record: RunRecord, answer: HttpAnswer, asked: float, odd: str
     ) -> HealthCheck:
         """The check of one rank from its answer; a wrong answer counts only the second time in a row."""
         now, limit = time.time(), self._intervals.works_timeout_s
@@ -197,7 +201,7 @@ class WorksWatch:
             self._failures.pop(failed, None)
             return HealthCheck("works", Grade.SKIPPED, f"401: {KEY_WANTED}", now)
         label = target.id.rpartition("-")[2]
-        moves = learnt.metrics.moves(label, now - SEEN_AFTER * self._intervals.metrics_s)
+        moves = run_record.metrics.moves(label, now - SEEN_AFTER * self._intervals.metrics_s)
         if not answer.status and answer.took_s >= limit and moves:
             self._failures.pop(failed, None)
             return HealthCheck("works", Grade.OK, "late: requests of others move tokens", now)
@@ -208,8 +212,8 @@ class WorksWatch:
         self._failures[failed] += 1
         process = self._monitor.snapshot.engines.get(target.process)
         aicore = self._aicore(process) if process else None
-        hangs = not moves and unanswered(learnt, answer, aicore, limit)
-        if self._failures[failed] < 2 and not (hangs and not_counted(learnt, label, asked)):
+        hangs = not moves and unanswered(run_record, answer, aicore, limit)
+        if self._failures[failed] < 2 and not (hangs and not_counted(run_record, label, asked)):
             return HealthCheck("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
         if hangs:
             return HealthCheck(
@@ -217,36 +221,36 @@ class WorksWatch:
             )
         return HealthCheck("works", Grade.FAIL, name + wrong, now)
 
-    async def _try_proxy(self, engine: EngineSnapshot, key: RunKey, learnt: RunRecord, link: NodeLink) -> None:
+    async def _try_proxy(self, engine: EngineSnapshot, key: RunKey, run_record: RunRecord, link: NodeLink) -> None:
         answer = await send_trial(self._monitor, link, engine, self._intervals.works_timeout_s)
         now, failed = time.time(), (key, engine.id)
         for fact in (EMPTY_200, EMPTY_500, BAD_ANSWERS):
-            learnt.facts.pop(fact, None)
+            run_record.facts.pop(fact, None)
         wrong = "" if unauthorized(answer.status) else trial_fault(answer)
         failing = [*self._failing_ranks()]
         if not answer.asked:
-            learnt.works = unknown_check("works", answer)
+            run_record.works = unknown_check("works", answer)
         elif unauthorized(answer.status):
-            learnt.works = HealthCheck("works", Grade.SKIPPED, f"401: {KEY_WANTED}", now)
+            run_record.works = HealthCheck("works", Grade.SKIPPED, f"401: {KEY_WANTED}", now)
             self._failures.pop(failed, None)
         elif not wrong:
-            learnt.works = HealthCheck("works", Grade.OK, f"{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
+            run_record.works = HealthCheck("works", Grade.OK, f"{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
             self._failures.pop(failed, None)
         elif failing and not answer_fault(answer):
             words = f"{wrong}; behind it {', '.join(failing)} answers wrongly"
-            learnt.works = HealthCheck("works", Grade.UNKNOWN, words, now)
+            run_record.works = HealthCheck("works", Grade.UNKNOWN, words, now)
             self._poller.schedule(key, self._intervals.works_again_s)
         else:
             self._failures[failed] += 1
             again = self._failures[failed] < 2
             grade, more = (Grade.UNKNOWN, "; asking once more") if again else (Grade.FAIL, "")
-            learnt.works = HealthCheck("works", grade, wrong + more, now)
+            run_record.works = HealthCheck("works", grade, wrong + more, now)
             self._poller.schedule(key, self._intervals.works_again_s)
             if not again:
-                learnt.facts[proxy_fact(answer) or BAD_ANSWERS] = wrong
+                run_record.facts[proxy_fact(answer) or BAD_ANSWERS] = wrong
         self._monitor.touch()
-        if learnt.works.grade is Grade.OK:
-            await self._compare(learnt, failing)
+        if run_record.works.grade is Grade.OK:
+            await self._compare(run_record, failing)
 
     def _failing_ranks(self) -> Iterator[str]:
         """Ranks behind the proxy with wrong answers, which may cause wrong answers of the proxy."""
@@ -281,36 +285,41 @@ class WorksWatch:
         return max(known, default=None)
 
 
-def unanswered(learnt: RunRecord, answer: HttpAnswer, aicore: int | None, limit_s: float) -> bool:
+def unanswered(run_record: RunRecord, answer: HttpAnswer, aicore: int | None, limit_s: float) -> bool:
     """Whether a completion got no answer although the NPUs are idle; a queue would make progress.
 
     A frozen worker shows in no metric (vLLM 0.21 counts its requests neither as running nor as waiting).
     """
     return (
-        not answer.status and answer.took_s >= limit_s and learnt.http_ok and (aicore is None or aicore < IDLE_PERCENT)
+        not answer.status
+        and answer.took_s >= limit_s
+        and run_record.http_ok
+        and (aicore is None or aicore < IDLE_PERCENT)
     )
 
 
-def not_counted(learnt: RunRecord, label: str, asked: float) -> bool:
+def not_counted(run_record: RunRecord, label: str, asked: float) -> bool:
     """Whether a rank that served before does not count the waiting request; then one test is enough.
 
     The first request of a run may wait for compilation, longer than any limit.
     """
-    scrape, loads = learnt.metrics.scrape, learnt.metrics.loads
+    scrape, loads = run_record.metrics.scrape, run_record.metrics.loads
     mine = [loads[label]] if label in loads else [*loads.values()]
     if scrape is None or scrape.at < asked + COUNTED_S or not mine:
         return False
     made = any(each.counters.get("generation", 0.0) > 0 for each in scrape.engines.values())
-    return (made or learnt.served_at is not None) and all(each.running == each.waiting == 0 for each in mine)
+    return (made or run_record.served_at is not None) and all(each.running == each.waiting == 0 for each in mine)
 
 
-def hang_text(learnt: RunRecord, aicore: int | None, now: float, intervals: Intervals) -> str:
+def hang_text(run_record: RunRecord, aicore: int | None, now: float, intervals: Intervals) -> str:
     """`hangs: …` when requests run without a new token for too long, by the metrics or the log's statistics; else empty."""
-    since = list(learnt.metrics.stalled_since.values())
+    since = list(run_record.metrics.stalled_since.values())
     running = sum(
-        load.running or 0 for label, load in learnt.metrics.loads.items() if label in learnt.metrics.stalled_since
+        load.running or 0
+        for label, load in run_record.metrics.loads.items()
+        if label in run_record.metrics.stalled_since
     )
-    told = learnt.log_state.throughput
+    told = run_record.log_state.throughput
     if not since and told is not None and told.stalled_since is not None and now - told.at < STATISTICS_S:
         since, running = [told.stalled_since], told.running
     if not since:
