@@ -1,2 +1,1 @@
-"""A cluster on this machine: real SSH servers on loopback with simulated Ascend tools. The product does not know
-it."""
+"""A cluster on this machine: real SSH servers on loopback with simulated Ascend tools. The product does not depend on it."""

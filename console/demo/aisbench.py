@@ -1,7 +1,7 @@
 """AISBench, simulated: real requests to the endpoint of the model configuration, the real tool's folders and
 result files.
 
-Accuracy is no measurement: it is the tutorial's figure for the dataset times the share of requests that got any
+Accuracy is not measured: it is the tutorial's figure for the dataset times the share of requests that got any
 text, so an endpoint that answers
 200 with nothing shows as low accuracy, as with the real tool. Performance is measured. The dataset files must be
 there: below
@@ -55,12 +55,12 @@ _COLUMNS = ("Average", "Min", "Max", "Median", "P75", "P90", "P99", "N")
 
 
 class BenchError(Exception):
-    """The run ends with this text in its log and exit code 1, before any folder of results."""
+    """The run ends with this text in its log and exit code 1, before it makes a directory for results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One call: what is asked, of whom, and where results go."""
+    """One call: the questions, the endpoint, and the directory for results."""
 
     args: argparse.Namespace
     model: dict[str, JsonValue]
@@ -293,7 +293,7 @@ def _free_stamp(folder: Path) -> str:
 
 
 def _run(args: argparse.Namespace) -> Run:
-    """What is asked; BenchError where there is no such configuration."""
+    """The call that the arguments describe. Raises BenchError when a configuration does not exist."""
     folder = Path(args.config_dir)
     path = next(iter(sorted(folder.rglob(f"{args.models.removesuffix('.py')}.py"))), folder / f"{args.models}.py")
     try:
@@ -309,7 +309,7 @@ def _run(args: argparse.Namespace) -> Run:
 
 
 def main(words: Sequence[str], node: DemoNode) -> int:
-    """Run `ais_bench WORDS`; the exit code: 0 also when a task failed, as the real one."""
+    """Run `ais_bench WORDS`; gives the exit code: 0 also when a task failed, as with the real tool."""
     args = _parser().parse_args(words)
     try:
         run_ = _run(args)

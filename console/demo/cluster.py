@@ -41,7 +41,7 @@ FAIL = "DSV4_DEMO_FAIL"
 
 @dataclass(frozen=True, slots=True)
 class DemoNodeFiles:
-    """One node: its name, where it listens, and its folder."""
+    """One node: its name, its address and port, and its directory."""
 
     name: str
     address: str
@@ -102,7 +102,7 @@ class DemoCluster:
         self.nodes: dict[str, DemoNodeFiles] = {}
 
     async def start(self) -> Path:
-        """Bring the nodes up; the path of the cluster file. ConsoleError when the servers do not come up."""
+        """Start the nodes; gives the path of the cluster file. Raises ConsoleError when the servers do not start."""
         self.directory = self._given or Path(tempfile.mkdtemp(prefix="dsv4-demo-"))
         self.directory.mkdir(parents=True, exist_ok=True)
         addresses = free_addresses(len(self._names))
@@ -123,11 +123,11 @@ class DemoCluster:
 
     @property
     def server_pid(self) -> int | None:
-        """Pid of the process that serves SSH and owns everything the nodes start; None when not up."""
+        """Pid of the process that serves SSH, the parent of all processes of the nodes; None when it does not run."""
         return None if self._server is None else self._server.pid
 
     async def close(self) -> None:
-        """End every process the cluster or its nodes ever started, and remove the directory unless it was given."""
+        """Stop every process that the cluster or its nodes started, and remove the directory unless it was given."""
         server, self._server = self._server, None
         if server is not None:
             if server.stdin is not None:
@@ -144,8 +144,7 @@ class DemoCluster:
             await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
 
     def fail(self, node: str, selector: str, text: str) -> None:
-        """Ask for a failure on a node: writes `fail/SELECTOR` (see `console.demo.engine.failures`); empty text
-        takes it back."""
+        """Cause a failure on a node: write `fail/SELECTOR` (see `console.demo.engine.failures`); an empty text removes it."""
         path = self.nodes[node].directory / "fail" / selector
         if text:
             path.write_text(text + "\n")

@@ -164,7 +164,7 @@ class Session:
                 except asyncssh.BreakReceived:
                     continue
                 except (asyncssh.Error, ConnectionError):
-                    break  # the channel is gone; so is the process's input
+                    break  # the channel is closed, and so is the input of the process
                 if not data:
                     break
                 transport.write(data)
@@ -195,9 +195,9 @@ class Session:
                 out.write(data)
                 await out.drain()
         except (asyncssh.Error, ConnectionError):
-            return  # the channel is gone: nobody reads any more
+            return  # the channel is closed: nobody reads any more
         except OSError:
-            return  # nobody has the terminal open any more
+            return  # no process has the terminal open any more
         finally:
             transport.close()
 

@@ -98,7 +98,7 @@ class HttpServer:
                 if request.headers.get("connection", "").lower() == "close":
                     break
         except (ConnectionError, EOFError, ValueError):
-            return  # the client went away, or does not speak HTTP
+            return  # the client closed the connection, or does not speak HTTP
         finally:
             self._open.discard(writer)
             writer.close()
@@ -124,7 +124,7 @@ class HttpServer:
                 if piece:
                     writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                     await writer.drain()
-        finally:  # a client that goes away ends what was made for it now, not when memory is tidied
+        finally:  # when a client disconnects, end the work for it now, not at the next garbage collection
             await response.pieces.aclose()
         writer.write(b"0\r\n\r\n")
         await writer.drain()
@@ -187,7 +187,7 @@ class Fetched:
 async def fetch(
     host: str, port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Fetched:
-    """One request on a connection of its own; OSError when nobody answers, EOFError when the answer is cut."""
+    """Send one request on its own connection. Raises OSError without an answer, EOFError when the answer is cut."""
     reader, writer = await asyncio.open_connection(host, port)
     lines = [f"{method} {path} HTTP/1.1", f"host: {host}:{port}", f"content-length: {len(body)}", "connection: close"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]

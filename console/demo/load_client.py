@@ -15,7 +15,7 @@ from console.demo.http import fetch
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go and how they are put."""
+    """The endpoint of the requests, and their form."""
 
     host: str
     port: int
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether it gave any piece; whether there was text in it the real tools do not ask."""
+        """Whether any piece arrived; like the real tools, it does not check whether a piece has text."""
         return not self.error and self.first is not None
 
     @property
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much, and how fast."""
+    """The number of requests, and their rate."""
 
     prompts: int
     input_tokens: int
@@ -66,7 +66,7 @@ class Load:
 
 
 async def send(target: Target, prompt: str, prompt_tokens: int, output_tokens: int) -> Outcome:
-    """One streaming request to its end; failures are in the outcome."""
+    """Run one streaming request to its end; a failure is part of the outcome."""
     put = {"messages": [{"role": "user", "content": prompt}]} if target.chat else {"prompt": prompt}
     body = {"model": target.model, **put, "max_tokens": output_tokens, "stream": True}
     body["stream_options"] = {"include_usage": True}
@@ -118,7 +118,7 @@ async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 async def run(target: Target, load: Load, seed: int, done: Callable[[int], None]) -> list[Outcome]:
-    """All requests of a load; `done` hears the count after each."""
+    """Run all requests of a load; `done` receives the count after each."""
     rng = random.Random(seed)
     gate = asyncio.Semaphore(load.concurrency or load.prompts or 1)
     finished = 0

@@ -58,7 +58,7 @@ def descendants(root: int) -> set[int]:
 
 
 def marked(variable: str, value: str) -> set[int]:
-    """Processes whose environment at start held `variable=value`; those we may not read are left out."""
+    """Processes that were started with `variable=value` in the environment; unreadable ones are left out."""
     wanted = f"{variable}={value}".encode()
     found = set()
     for pid in _parents():
@@ -72,7 +72,7 @@ def marked(variable: str, value: str) -> set[int]:
 
 
 def kill_all(find: Callable[[], set[int]], timeout_s: float = 10.0) -> set[int]:
-    """KILL what `find` returns until it returns nothing; gives back what would not go within `timeout_s`."""
+    """Send KILL to the pids that `find` returns until it returns none; gives the pids that remain after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while left := find():
         for pid in left:

@@ -1,8 +1,8 @@
 """The example proxies of vllm-ascend v0.21.0rc1, simulated: prefill first, then a stream from a decode engine; or
 plain data-parallel spreading.
 
-Their faults are kept: nothing is probed, a dead decoder gives 200 with an empty body, anything else a bare 500; an engine that
-is removed under load is isolated until no request runs at all, and cannot be added again before that.
+They have the faults of the real proxies: they probe nothing; a dead decoder gives 200 with an empty body, other errors a bare 500.
+An engine that is removed under load is isolated until no request runs at all, and cannot be added again before that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PREFILL_ASK: Final[dict[str, JsonValue]] = {
 
 @dataclass(slots=True)
 class Instance:
-    """One engine behind the proxy."""
+    """One engine in the list of the proxy."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ class Instance:
 
 @dataclass(slots=True)
 class Pools:
-    """The engines by what they do."""
+    """The engines by their role."""
 
     prefill: list[Instance] = field(default_factory=list)
     decode: list[Instance] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Pools:
         return self.prefill if kind == "prefill" else self.decode
 
     def pick(self, kind: str) -> Instance:
-        """The least loaded one, an isolated one only when there is no other; IndexError when there is none."""
+        """The engine with the least load; an isolated one only when there is no other. Raises IndexError when there is none."""
         able = self.of(kind)
         if not able:
             raise IndexError(f"no {kind} instance")
@@ -70,7 +70,7 @@ class Pools:
         return chosen
 
     def sweep(self) -> None:
-        """Isolated instances go once the whole proxy is idle."""
+        """Remove isolated instances when the whole proxy is idle."""
         if self.requests == 0:
             self.prefill[:] = [each for each in self.prefill if not each.tainted]
             self.decode[:] = [each for each in self.decode if not each.tainted]
@@ -203,7 +203,7 @@ class Proxy:
             self._pools.requests -= 1
 
     async def _upstream(self, instance: Instance, path: str, body: Mapping[str, JsonValue]) -> Fetched:
-        """One call, tried again as often as the flags say; the last error when nothing helps."""
+        """Send a request, again as often as the flags say; raises the last error."""
         data = json.dumps(body).encode()
         headers = {"content-type": "application/json", **_shown()}
         short = path.removeprefix("/v1")
@@ -219,7 +219,7 @@ class Proxy:
         raise ConnectionError("no attempt was made")
 
     async def _decode(self, path: str, body: Mapping[str, JsonValue], decoder: Instance) -> AsyncGenerator[bytes, None]:
-        """The decoder's bytes; nothing at all when it fails, as the real one."""
+        """The bytes of the decoder; none when it fails, as with the real proxy."""
         self._pools.requests += 1
         try:
             got = await self._upstream(decoder, path, body)
@@ -275,7 +275,7 @@ class Proxy:
         return f"Instances {[*new]} are waiting to be added."
 
     async def _listen(self) -> None:
-        """Every ten seconds: look whether those that wait answer, and let isolated ones go."""
+        """Every ten seconds, check whether waiting engines answer, and remove isolated ones."""
         while True:
             for name, (kind, instance, looks) in tuple(self._pools.waiting.items()):
                 alive = await self._answers(instance)

@@ -1,6 +1,6 @@
-"""The release that a demo node says it has: that of the layout the demo is made for, else vllm-ascend v0.21.0rc1.
+"""The release that a demo node reports: the release of the demo's layout, else vllm-ascend v0.21.0rc1.
 
-What the simulated engine does is what was seen of vLLM 0.21.0, whatever it says.
+The simulated engine always behaves as vLLM 0.21.0 did, whatever release it reports.
 """
 
 from __future__ import annotations
@@ -16,6 +16,6 @@ VLLM: Final = os.environ.get(VLLM_VARIABLE, "0.21.0")
 
 
 def since(major: int, minor: int) -> bool:
-    """Whether the node's vLLM is that one or a later one."""
+    """Whether the vLLM of the node is this version or a later one."""
     first, second = os.environ.get(VLLM_VARIABLE, VLLM).split(".")[:2]
     return (int(first), int(second)) >= (major, minor)

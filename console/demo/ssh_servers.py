@@ -1,8 +1,8 @@
-"""The SSH servers of a demo cluster, in a process of their own so that the console beside them stays quick.
+"""The SSH servers of a demo cluster, in a process of their own, so that they do not slow the console down.
 
 Reads one JSON line (what to serve) from standard input, answers one JSON line (the ports) on standard output, and
 serves until its input ends.
-Then every process any node ever started is killed and it exits.
+Then it kills every process that a node started, and exits.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class ServedNode:
 
 
 class NodeServer(asyncssh.SSHServer):
-    """Lets the one known key in, and lets it reach ports of its own node only."""
+    """Accepts one key, and lets it reach only the ports of its own node."""
 
     def __init__(self, node: ServedNode) -> None:
         self._node = node
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        """Keep the connection, forwarding needs it."""
+        """Keep the connection, because forwarding needs it."""
         self._connection = conn
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
@@ -129,7 +129,7 @@ async def _serve() -> None:
 
 
 def main() -> int:
-    """Serve until the input ends; 0, or 1 when a process would not go."""
+    """Serve until the input ends; gives 0, or 1 when a process could not be stopped."""
     try:
         asyncio.run(_serve())
     finally:

@@ -251,7 +251,7 @@ def test_sequence_parallel_ranks_see_as_many_devices_as_their_loader_gives(tmp_p
     config = _external()
     _each(lambda _, each: each.update(tp_size=each["tp_size"] // 2, sp_size=2))(config)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(config))
-    assert any("'0,1,2,3' is not taken" in warning for warning in imported_from(tmp_path / "x.yaml").warnings)
+    assert any("'0,1,2,3' of the file is ignored" in warning for warning in imported_from(tmp_path / "x.yaml").warnings)
 
 
 def test_what_tests_ask_of_the_service_is_no_doubt(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""The coordinator of a data-parallel group: lets the ranks meet at dp-address:rpc-port, checks who comes, and
-afterwards notices who leaves.
+"""The coordinator of a data-parallel group: the ranks meet at dp-address:rpc-port; it checks each rank, and then
+notices when one exits.
 
 It runs on the node of rank 0. The checks and their texts are those of vLLM 0.21 v1/engine/utils.py
 (wait_for_engine_startup).
@@ -20,7 +20,7 @@ from console.demo.engine.serve_config import Launch
 
 
 class Coordinator:
-    """One group's meeting place; tells the API server (its parent) over `parent` what came of it."""
+    """The rendezvous of one group; it reports the result to the API server, its parent, over `parent`."""
 
     def __init__(self, launch: Launch, listener: socket.socket, parent: socket.socket) -> None:
         self._launch = launch
@@ -34,7 +34,7 @@ class Coordinator:
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> int:
-        """Serve until the parent is gone or ends us; the exit code."""
+        """Serve until the parent exits or stops this process; gives the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         prefix = self._launch.environment.get("VLLM_PROCESS_NAME_PREFIX", "VLLM")

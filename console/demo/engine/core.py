@@ -45,7 +45,7 @@ class EngineCore:
         self._parent = Line(parent)
 
     def run(self) -> int:
-        """The whole life; the exit code."""
+        """Run from start to end; gives the exit code."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         prefix = self._seat.launch.environment.get("VLLM_PROCESS_NAME_PREFIX", "VLLM")
@@ -169,7 +169,7 @@ class EngineCore:
         self._seat.workers.append(Child(pid, Line(ours)))
 
     def _await_workers(self) -> None:
-        """Until every worker has started; a failed or killed one fails the core."""
+        """Wait until every worker has started; a failed or killed worker fails the core."""
         selector = selectors.DefaultSelector()
         for child in self._seat.workers:
             selector.register(child.line, selectors.EVENT_READ, child)
@@ -213,7 +213,7 @@ class EngineCore:
             )
 
     def _announce(self, started: float) -> socket.socket:
-        """Locally ready: say so, and wait until the whole group is."""
+        """Report that this core is ready, and wait until the whole group is."""
         took = (time.monotonic() - started) * self._seat.node.speed
         text = f"init engine (profile, create kv cache, warmup model) took {took:.2f} s"
         self._seat.log.info("core.py:306", text)

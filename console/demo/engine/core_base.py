@@ -43,12 +43,12 @@ class Child:
     ready: bool = False
 
     def tell(self, word: str) -> None:
-        """Send a word; a worker that is gone is noticed elsewhere."""
+        """Send a word; another place notices a worker that has gone."""
         with contextlib.suppress(OSError):
             self.line.socket.sendall(word.encode() + b"\n")
 
     def report_lost_peer(self) -> None:
-        """Have it report that a peer is gone, and wait until it has."""
+        """Make the worker report that a peer has gone, and wait for the report."""
         self.tell("lost")
         with contextlib.suppress(OSError):
             self.line.socket.settimeout(2.0)
@@ -77,11 +77,11 @@ class Seat:
 
     @property
     def member(self) -> int:
-        """Its number among all that meet: the rank, or with several parts each counts."""
+        """Its number among all processes of the rendezvous: the rank, or the count of parts before it."""
         return self.rank * self.launch.parts + self.launch.part
 
     def listen_hub(self) -> bool:
-        """Read what the coordinator says; whether it is gone."""
+        """Read the messages of the coordinator; gives whether the coordinator has gone."""
         if self.hub is None:
             return False
         for message in self.hub.receive():

@@ -27,7 +27,7 @@ class HeadlessPart(EngineCore):
         super().__init__(launch, node, launch.first_rank, 0, parent, faults)
 
     def run(self) -> int:
-        """The whole life; the exit code. TERM ends it at any time with 0."""
+        """Run from start to end; gives the exit code. TERM ends it at any time with 0."""
         signal.signal(signal.SIGTERM, _leave)
         signal.signal(signal.SIGINT, _leave)
         host, port = self._seat.launch.master
@@ -49,7 +49,7 @@ class HeadlessPart(EngineCore):
         return 0
 
     def _watch(self) -> None:
-        """Until a worker has died."""
+        """Wait until a worker has died."""
         selector = selectors.DefaultSelector()
         for child in self._seat.workers:
             selector.register(child.line, selectors.EVENT_READ, child)

@@ -29,7 +29,7 @@ class Line:
             self.open = False
 
     def receive(self) -> Iterator[Message]:
-        """What has arrived (call when readable); `open` is False once the peer is gone."""
+        """The objects that have arrived (call it when readable); `open` is False after the peer has gone."""
         try:
             data = self.socket.recv(1 << 18)
         except BlockingIOError:
@@ -44,7 +44,7 @@ class Line:
             try:
                 message = json.loads(line)
             except ValueError:
-                self.open = False  # a stranger on our port
+                self.open = False  # another program connected to this port
                 return
             if isinstance(message, dict):
                 yield message

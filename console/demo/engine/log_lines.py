@@ -17,7 +17,7 @@ Frame = tuple[str, int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One process's voice. `name` is its prefix; empty for the parents that have none."""
+    """The log of one process. `name` is the prefix of its lines; empty for parents, which have none."""
 
     name: str = ""
     server_quiet: bool = False

@@ -1,4 +1,4 @@
-"""Names the parser lets through and the launch refuses later: parsers, tokenizer mode, quantization, connector.
+"""Names that the parser accepts and the start refuses later: parsers, tokenizer mode, quantization, connector.
 Texts as captured from vLLM 0.21."""
 
 from __future__ import annotations

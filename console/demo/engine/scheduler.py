@@ -96,7 +96,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """News of one request: text, tokens in it, and why it ended (None while it runs)."""
+    """New output of one request: its text, its tokens, and why it ended (None while it runs)."""
 
     id: str
     text: str

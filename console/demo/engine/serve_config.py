@@ -21,7 +21,7 @@ READY_TIMEOUT_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One command, resolved the way vLLM 0.21 resolves it (entrypoints/cli/serve.py, engine/arg_utils.py)."""
+    """One command, resolved as vLLM 0.21 resolves it (entrypoints/cli/serve.py, engine/arg_utils.py)."""
 
     args: argparse.Namespace
     model: str
@@ -67,7 +67,7 @@ class Launch:
 
     @property
     def leads(self) -> bool:
-        """Whether it carries rank 0, and so the coordinator."""
+        """Whether it runs rank 0, and so the coordinator."""
         return self.first_rank == 0 and not self.headless
 
     @property
@@ -98,12 +98,12 @@ class Launch:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What a client may show to be answered on `/v1` (entrypoints/openai/api_server.py); none lets in everybody."""
+        """The API keys that `/v1` accepts (entrypoints/openai/api_server.py); without keys it accepts every client."""
         given = self.args.api_key or [self.environment.get("VLLM_API_KEY", "")]
         return tuple(key for key in given if key)
 
     def agreement(self) -> str:
-        """What all ranks of a group must have in common, as a short hash."""
+        """A short hash of the settings that all ranks of a group must share."""
         same = [
             self.dp_size,
             self.tensor_parallel,

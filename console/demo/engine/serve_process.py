@@ -1,7 +1,7 @@
-"""The process a `vllm serve` command becomes: parses, tells its story, starts coordinator and cores, waits for
-them, then serves or stands by.
+"""The process of a `vllm serve` command: it parses, logs, starts coordinator and cores, waits for them, then
+serves or, on a headless node, waits.
 
-Without a command's arguments nothing is decided here; the flags are `flags.py`, their meaning `launch.py`.
+`flags.py` holds the flags, `serve_config.py` their meaning.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class LaunchFailed(Exception):
 
 
 class Serve:
-    """One `vllm serve` command on its way up, and then up."""
+    """One `vllm serve` command, while it starts and while it serves."""
 
     def __init__(self, launch: Launch, node: DemoNode) -> None:
         self._launch = launch
@@ -79,7 +79,7 @@ class Serve:
         self._terminated = False
 
     def run(self) -> int:
-        """The whole life of the command; its exit code."""
+        """Run the command from start to end; gives its exit code."""
         try:
             self._prepare()
             if self._launch.part:
@@ -235,7 +235,7 @@ class Serve:
         self._cores[rank] = (pid, Line(ours))
 
     def _close_inherited(self) -> None:
-        """In a child: what only the parent may hold."""
+        """In a child process: close what only the parent may hold."""
         if self._socket is not None:
             self._socket.close()
         if self._coordinator is not None:
@@ -244,7 +244,7 @@ class Serve:
             line.socket.close()
 
     def _await_cores(self) -> dict[int, tuple[str, int]]:
-        """Until every local core (and with it the whole group) is up: where the cores are reached."""
+        """Wait until every local core, and with it the whole group, is ready; gives the addresses of the cores."""
         launch = self._launch
         selector = selectors.DefaultSelector()
         lines = {rank: line for rank, (_, line) in self._cores.items()}
@@ -292,7 +292,7 @@ class Serve:
             )
 
     def _own_cores(self, addresses: dict[int, tuple[str, int]]) -> dict[int, tuple[str, int]]:
-        """Internal balance spreads over all ranks, the others over their own."""
+        """Internal load balancing uses all ranks; the other modes use their own ranks."""
         if self._launch.balance == "internal":
             return addresses
         return {rank: address for rank, address in addresses.items() if rank in self._cores}
@@ -314,7 +314,7 @@ class Serve:
         return asyncio.run(serve())
 
     def _serve_many(self, addresses: dict[int, tuple[str, int]]) -> int:
-        """Several API server processes on one socket; this one only watches."""
+        """Several API server processes share one socket; this process only watches them."""
         pids = []
         for index in range(self._launch.api_servers):
             pid = os.fork()
@@ -357,7 +357,7 @@ class Serve:
         return 0
 
     def _end(self, number: signal.Signals) -> None:
-        """Signal what we started, wait 5 s, KILL the rest."""
+        """Send TERM to the started processes, wait 5 s, then send KILL."""
         left = {pid for pid, _ in self._cores.values()} | set(self._ends)
         for pid in left:
             _kill(pid, number)

@@ -53,7 +53,7 @@ class CoreLink:
 
 
 class EngineDead(Exception):
-    """The engine behind a request is gone."""
+    """The engine of a request has gone."""
 
 
 class ApiServer:
@@ -360,7 +360,7 @@ class ApiServer:
 
 
 def _chosen(request: HttpRequest, cores: Mapping[int, CoreLink]) -> CoreLink:
-    """The rank that the request names by its place among those behind this server, else the one with the least to do."""
+    """The rank that the request names by its index behind this server, else the rank with the least load."""
     wanted = request.headers.get("x-data-parallel-rank", "")
     try:
         index = int(wanted)

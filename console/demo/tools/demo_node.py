@@ -38,7 +38,7 @@ class DemoNode:
         return 2 if self.hardware == "a3" else 1
 
     def seconds(self, real: float) -> float:
-        """How long something that takes `real` seconds on hardware takes here."""
+        """Seconds that the demo takes for `real` seconds on hardware."""
         return real / self.speed
 
 
@@ -57,7 +57,7 @@ def this_node(environment: Mapping[str, str] = os.environ) -> DemoNode:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """HBM one living process holds."""
+    """The HBM that one living process holds."""
 
     pid: int
     name: str
@@ -79,7 +79,7 @@ def start_time(pid: int) -> int | None:
 
 
 def hold(directory: Path, mib: Mapping[int, int], busy: bool = False) -> None:
-    """Say what this process holds; replaces what it said before."""
+    """Record the HBM that this process holds, in place of its earlier record."""
     pid = os.getpid()
     text = json.dumps(
         {"start": start_time(pid), "mib": {str(device): size for device, size in mib.items()}, "busy": busy}
@@ -91,7 +91,7 @@ def hold(directory: Path, mib: Mapping[int, int], busy: bool = False) -> None:
 
 
 def release(directory: Path) -> None:
-    """This process holds nothing any more."""
+    """Remove the record of this process."""
     (directory / "devices" / str(os.getpid())).unlink(missing_ok=True)
 
 
@@ -103,7 +103,7 @@ def _comm(pid: int) -> str:
 
 
 def holdings(directory: Path) -> tuple[Holding, ...]:
-    """What living processes hold, by pid; files of processes that ended are removed."""
+    """The HBM that living processes hold, by pid; removes the records of ended processes."""
     found = []
     try:
         entries = sorted(os.listdir(directory / "devices"))

@@ -40,7 +40,7 @@ def stopped(code: int) -> dict[str, object]:
 
 
 class DockerError(Exception):
-    """What the client prints, and its exit code."""
+    """The output of the client, and its exit code."""
 
     def __init__(self, text: str, code: int = 1) -> None:
         super().__init__(text)
@@ -58,11 +58,11 @@ class Daemon:
             raise DockerError(_DOWN)
 
     def path(self, name: str) -> Path:
-        """Where a container's record is kept."""
+        """The file of a container's record."""
         return self._root / "containers" / f"{name}.json"
 
     def containers(self) -> list[Record]:
-        """Every record, oldest first; one whose main process is gone has exited."""
+        """Every record, the oldest first; a container whose main process has ended is `exited`."""
         found: list[Record] = [json.loads(path.read_text()) for path in self._root.glob("containers/*.json")]
         for record in found:
             state = self.state(record)
@@ -82,7 +82,7 @@ class Daemon:
         self.save(record)
 
     def halt(self, record: Record) -> None:
-        """End everything in a container, as the end of its first process does."""
+        """Kill every process in a container, as the end of its first process does."""
         inside = partial(processes.marked, MARK, str(record["Id"]))
         processes.kill_all(inside)
         record["State"] = stopped(137)

@@ -30,12 +30,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What `fail/hccn_tool` asks for."""
+    """The faults in `fail/hccn_tool`."""
 
     lines: tuple[tuple[str, ...], ...]
 
     def of(self, kind: str, subject: str) -> tuple[str, ...] | None:
-        """The words after kind and subject; None when this fault is not asked for."""
+        """The words after kind and subject; None when the file does not have this fault."""
         return next((line[2:] for line in self.lines if line[:2] == (kind, subject)), None)
 
     def hang_s(self) -> float:
@@ -164,7 +164,7 @@ _QUERIES: dict[str, Callable[[DemoNode, int, Faults, Sequence[str]], Answer]] = 
 
 
 def answer(node: DemoNode, words: Sequence[str]) -> Answer:
-    """What `hccn_tool WORDS` says."""
+    """The answer to `hccn_tool WORDS`."""
     wrong = faults(node)
     time.sleep(wrong.hang_s())
     if len(words) < 3 or words[0] != "-i" or not words[1].isdecimal() or words[2] not in _QUERIES:

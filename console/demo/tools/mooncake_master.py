@@ -70,7 +70,7 @@ def _answer(listener: socket.socket, page: bytes) -> None:
             if page and link.recv(4096):
                 link.sendall(page)
         except OSError:
-            return  # whoever asked has gone
+            return  # the client has gone
 
 
 def _say(level: str, text: str) -> None:

@@ -30,7 +30,7 @@ _STRANGER_MIB = 141
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What `fail/npu-smi` asks for."""
+    """The faults in `fail/npu-smi`."""
 
     health: dict[int, str]
     absent: frozenset[int]

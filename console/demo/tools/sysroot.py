@@ -1,7 +1,7 @@
-"""What a healthy Ascend machine has beside its NPU tools, as files and small programs of a demo node: driver and CANN files,
+"""The rest of a healthy Ascend machine, as files and small programs of a demo node: driver and CANN files,
 device nodes, kernel settings, weights, addresses.
 
-The files lie below the node's own folder; its `sh` leads the words of a script there, so a fault is planted by changing a file.
+The files lie below the node's own folder; its `sh` maps the paths in a script to them, so changing a file causes a fault.
 Faults of the programs: `fail/ping` (addresses that stay silent), `fail/ip` (text of `ip -o -4 addr`), `fail/limits` (open files).
 """
 
@@ -109,7 +109,7 @@ def shell(model: str = "") -> str:
 
 
 def files(devices: int, address: str, model: str = "", hardware: str = "") -> dict[str, str]:
-    """Path below the node's root → content, of a machine on which nothing is wrong; with weights at `model` too."""
+    """Path below the node's root → content, for a machine without faults; with weights at `model` too."""
     found = {
         "proc/sys/net/ipv4/ip_local_port_range": "61000 65535\n",
         "proc/sys/net/ipv4/ip_local_reserved_ports": "\n",
@@ -163,7 +163,7 @@ def _driver(devices: int, address: str, hardware: str) -> dict[str, str]:
 
 
 def write(root: Path, devices: int, address: str, model: str = "", hardware: str = "") -> None:
-    """Lay the files below a node's root; one that is there already is left as it is, with its planted fault."""
+    """Write the files below a node's root; an existing file stays as it is, with its fault."""
     for name, text in files(devices, address, model, hardware).items():
         path = root / name
         if not path.exists():

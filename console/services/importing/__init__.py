@@ -1,6 +1,6 @@
-"""Imported deployments as layouts: CI configurations, compose files, Kubernetes manifests, and shell scripts as people have them.
+"""Imports CI configurations, compose files, Kubernetes manifests and shell scripts as layouts.
 
-Every reader tells what its file starts; one builder makes the layout. Nothing is run and no address is taken as real.
+Each reader finds what its file starts; one builder makes the layout. Runs nothing, and takes no address as real.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def read_ci_config(document: Document, name: str) -> ExternalDeployment:
 
 
 def _own_role(rank: ExternalRank) -> Role:
-    """What the engine's own KV transfer says it is."""
+    """The role that the KV transfer of the engine names."""
     transfer = flag(rank.args, "kv-transfer-config")
     own = transfer.get("kv_role") if isinstance(transfer, dict) else None
     if own == "kv_producer":
@@ -88,10 +88,13 @@ class _Reader:
             if key in _DROPPED:
                 self._warn(_DROPPED[key], key)
             elif key not in _KNOWN_KEYS | _QUIET_KEYS | _TEST_KEYS and not _ANCHORS.match(key):
-                self._warn("is not a key of these files", key)
+                self._warn("is not a known key of a CI configuration", key)
         nodes = self._internal(top) if internal else self._external(top)
         if (count := self._number((), top, "num_nodes", len(nodes))) != len(nodes):
-            self._warn(f"is {count}, the file describes {len(nodes)} nodes; their own loader refuses it", "num_nodes")
+            self._warn(
+                f"is {count}, but the file describes {len(nodes)} nodes; vllm-ascend's own loader refuses the file",
+                "num_nodes",
+            )
         devices = self._number((), top, "npu_per_node")
         routing = top.get("routing")
         routed = isinstance(routing, dict) and routing.get("type") == "generic_dp"
@@ -151,13 +154,13 @@ class _Reader:
         return ExternalRank(args, env, self._facts(local, config, index))
 
     def _env_value(self, name: str, text: str, table: Mapping[str, str], env: Mapping[str, str], path: KeyPath) -> str:
-        """A variable as their loader makes it: `$X` is one that stands before it, else nothing; a search path keeps itself."""
+        """A variable as their loader makes it: `$X` is an earlier variable, else empty; a search path keeps its own `$X`."""
 
         def put(found: re.Match[str]) -> str:
             if found[1] == name and name in _OWN_PATHS:
                 return found[0]
             if found[1] not in env:
-                self._warn(f"${found[1]} is none of the variables before it; nothing is put in its place", *path)
+                self._warn(f"no earlier variable is called ${found[1]}; it becomes empty", *path)
             return env.get(found[1], "")
 
         return _BARE.sub(put, self._put(_BRACED, text, table, path))
@@ -165,13 +168,13 @@ class _Reader:
     def _put(self, names: re.Pattern[str], text: str, known: Mapping[str, str], path: KeyPath) -> str:
         def put(found: re.Match[str]) -> str:
             if found[1] not in known:
-                self._warn(f"nothing is known of ${found[1]}; it is kept as written", *path)
+                self._warn(f"${found[1]} is unknown; it is kept as written", *path)
             return known.get(found[1], found[0])
 
         return names.sub(put, text)
 
     def _facts(self, local: int, config: Mapping[str, JsonValue], index: int) -> dict[str, str]:
-        """What the marks of a rank stand for."""
+        """The values of the marks of a rank."""
         path: KeyPath = ("config", index)
         width = 1
         for key in ("tp_size", "pp_size", "cp_size", "sp_size"):
@@ -185,7 +188,7 @@ class _Reader:
         }
 
     def _table(self, index: int, config: Mapping[str, JsonValue]) -> dict[str, str]:
-        """What a placeholder in braces stands for on a node: its value, or a mark where it is the rank's own."""
+        """The value of a placeholder in braces on a node; a mark when the value differs between ranks."""
         path: KeyPath = ("config", index)
         count = len(self._list((), self._mapping((), self._document.value), "config"))
         table = {
@@ -225,7 +228,7 @@ class _Reader:
         return tuple(nodes)
 
     def _internal_roles(self, top: Mapping[str, JsonValue], count: int) -> tuple[dict[int, Role], dict[int, int]]:
-        """Roles by node, where the lists say one and no more, and masters by node. Their loader never reads `enabled`."""
+        """Roles by node, where the lists name exactly one, and masters by node. Their loader never reads `enabled`."""
         split = top.get("disaggregated_prefill")
         if not isinstance(split, dict) or not split:
             return {}, {}
@@ -236,7 +239,7 @@ class _Reader:
         both = sorted({*prefillers} & {*decoders})
         if both:
             listed = ", ".join(map(str, both))
-            self._warn(f"nodes {listed} are in both lists; their own loader refuses it", *path)
+            self._warn(f"nodes {listed} are in both lists; vllm-ascend's own loader refuses the file", *path)
         roles: dict[int, Role] = {**dict.fromkeys(prefillers, "prefill"), **dict.fromkeys(decoders, "decode")}
         masters = {index: next(iter(decoders), 0) for index in range(count) if index not in prefillers}
         return {index: role for index, role in roles.items() if index not in both}, masters
@@ -258,14 +261,16 @@ class _Reader:
         if words[:2] != ["vllm", "serve"] or len(words) < 3:
             raise self._fault(place, "does not start with `vllm serve MODEL`")
         if self._model and words[2] != self._model:
-            self._warn(f"serves {words[2]}, another node serves {self._model}; the first is taken", *place)
+            self._warn(
+                f"serves {words[2]}, but an earlier node serves {self._model}; the layout takes the earlier one", *place
+            )
         self._model = self._model or words[2]
         args, doubts = parse_words(words[3:])
         self._warnings += [f"{self._source.where(*place)}: {doubt}" for doubt in doubts]
         return ExternalRank(args, env, {"nic": NIC})
 
     def _loader_env(self, index: int, master: str) -> dict[str, str]:
-        """What their loader sets itself, over the file's own values."""
+        """The variables that their loader sets itself; they replace those of the file."""
         local = mark("local", index)
         names = ("HCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "TP_SOCKET_IFNAME", "NIC_NAME")
         return {"HCCL_IF_IP": local, "LOCAL_IP": local, **dict.fromkeys(names, mark("nic")), "MASTER_IP": master}

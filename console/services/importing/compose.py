@@ -64,7 +64,7 @@ _QUIET = {
 
 
 def is_compose(document: Document) -> bool:
-    """Whether the document has services as a compose file has."""
+    """Whether the document has services, as a compose file has."""
     value = document.value
     services = value.get("services") if isinstance(value, dict) else None
     return isinstance(services, dict) and any(
@@ -73,7 +73,7 @@ def is_compose(document: Document) -> bool:
 
 
 def read_compose(document: Document, unknowns: Unknowns, files: Mapping[str, Script]) -> Followed:
-    """What the services start. `files` are those given with it: environment files and scripts by name."""
+    """What the services start. `files` are the other given files by name: environment files and scripts."""
     found = Followed(unknowns)
     reader = _Reader(document, unknowns, files, found)
     assert isinstance(document.value, dict)
@@ -96,7 +96,7 @@ class _Reader:
         self._known = settings_file(files[".env"].text) if ".env" in files else {}
 
     def service(self, name: str, service: Mapping[str, JsonValue]) -> None:
-        """Take in what one service starts."""
+        """Add what one service starts."""
         before = self._count()
         image = self._text(service.get("image"), name, "image")
         env = self._environment(name, service)

@@ -41,7 +41,7 @@ _SERVING = ("host", "port", "api-server-count")
 
 
 def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", version: str = "") -> ExternalDeployment:
-    """One deployment of everything that was started. Raises FileError where it is none, or something is left open."""
+    """One deployment of everything that the files start. Raises FileError when it is not one, or when a value is unknown."""
     engines: list[Engine] = []
     for each in followed:
         engines += _engines(each)
@@ -61,7 +61,7 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
     if len(models) > 1:
         other = next(engine for engine in engines if engine.model != models[0])
         message = f"serves {other.model}, {engines[0].where} serves {models[0]}; a layout has one model"
-        raise fault(other.started.file, other.started.line, message, hint="import what serves each of them on its own")
+        raise fault(other.started.file, other.started.line, message, hint="import the files of each model separately")
     devices = _devices(engines, groups, hardware, image)
     proxy = _proxy([start for each in followed for start in each.proxies], followed, groups, notes)
     nodes = tuple(_external_nodes(groups, _own_addresses(groups, followed)))
@@ -82,7 +82,7 @@ def deployed(followed: Sequence[Followed], name: str, *, hardware: str = "", ver
 
 
 def _engines(followed: Followed) -> list[Engine]:
-    """The engines of one source. What is missing in them may be set in a file that was not given: then the hint says so."""
+    """The engines of one source. A missing value may be set in a file that was not given: the hint then says so."""
     try:
         return [engine_of(started, followed.unknowns) for started in followed.started]
     except FileError as error:
@@ -92,13 +92,13 @@ def _engines(followed: Followed) -> list[Engine]:
 
 
 def _named(hardware: str, image: str) -> str:
-    """The kind of hardware that an option or the image's tag names."""
+    """The kind of hardware that the option or the tag of the image names."""
     suffix = re.search(r"-(a[0-9])\b", image.rpartition(":")[2])
     return hardware or (suffix[1] if suffix and suffix[1] in HARDWARE else "")
 
 
 def _services(starts: Sequence[ServiceStart], notes: list[str]) -> dict[str, ServiceProcess]:
-    """What is started beside the engines, by name; which of its flags is its port is read off their names."""
+    """The services beside the engines, by name; the name of a flag tells which one is the port."""
     services: dict[str, ServiceProcess] = {}
     for start in starts:
         base = start.words[0].rpartition("/")[2].replace("_", "-")
@@ -112,7 +112,7 @@ def _services(starts: Sequence[ServiceStart], notes: list[str]) -> dict[str, Ser
 
 
 def _shared_nodes(groups: Sequence[EngineGroup]) -> Iterator[str]:
-    """Notes on groups that the files start on one node, on devices of their own: a layout does not say who shares."""
+    """Notes on groups that the files start on one node, each on its own devices: a layout cannot say that groups share a node."""
     by_node: dict[str, dict[int, set[str]]] = {}
     for number, group in enumerate(groups):
         for node in group.nodes:
@@ -143,7 +143,7 @@ def _external_nodes(groups: Sequence[EngineGroup], own: Mapping[str, int]) -> It
 
 
 def _own_addresses(groups: Sequence[EngineGroup], followed: Sequence[Followed]) -> dict[str, int]:
-    """Addresses and host names that stand in the files, and the node each belongs to."""
+    """Addresses and host names in the files, and the node of each."""
     found: dict[str, set[int]] = {}
     nodes = [node for group in groups for node in group.nodes]
     for node in nodes:
@@ -164,7 +164,7 @@ def _own_addresses(groups: Sequence[EngineGroup], followed: Sequence[Followed]) 
 def _rank(
     group: EngineGroup, node: PlacedNode, engine: Engine, local: int, head: int, own: Mapping[str, int]
 ) -> ExternalRank:
-    """An engine as its node and rank have it, addresses as marks."""
+    """An engine as it is on its node and rank, with addresses as marks."""
     args = dict(engine.args)
     place = (node.place or 0) + (local if group.external else 0)
 
@@ -210,7 +210,7 @@ def _rank(
 
 
 def _devices(engines: Sequence[Engine], groups: Sequence[EngineGroup], hardware: str, image: str) -> int:
-    """Devices of a node: of the named hardware, of the image's, else of the smallest that has enough."""
+    """The number of devices of a node: that of the named hardware, of the image's, else of the smallest kind that has enough."""
     if hardware in HARDWARE:
         return HARDWARE[hardware].devices
     wanted = 1

@@ -1,4 +1,4 @@
-"""Converts a started `vllm serve` into an engine of a deployment: its flags in layout form, and values that must be known."""
+"""Converts a started `vllm serve` into an engine of a deployment: flags in layout form, and values that must be known."""
 
 from __future__ import annotations
 
@@ -64,28 +64,28 @@ class Engine:
 
     @property
     def own_address(self) -> str:
-        """The address its variables say its node has; empty where they say none."""
+        """The address of its node according to its variables; empty when they have none."""
         said = (self.started.env.get(name, "") for name in ("HCCL_IF_IP", "VLLM_HOST_IP"))
         return next((text for text in said if ADDRESS.fullmatch(text)), "")
 
     def flag(self, name: str) -> JsonValue:
-        """A flag's value however it is spelt; None when absent."""
+        """The value of a flag in any spelling; None when it is absent."""
         return next((value for key, value in self.args.items() if flag_name(key) == name), None)
 
     def number(self, name: str, default: int) -> int:
-        """A flag's whole number, or the default."""
+        """The whole number of a flag, or the default."""
         value = self.flag(name)
         return value if isinstance(value, int) and not isinstance(value, bool) else default
 
     def put(self, name: str, value: JsonValue) -> None:
-        """Give a flag another value; None takes it away."""
+        """Set a flag; None removes it."""
         self.args = {key: old for key, old in self.args.items() if flag_name(key) != name}
         if value is not None:
             self.args[name] = value
 
     @property
     def role(self) -> Role:
-        """What its own KV transfer says it is."""
+        """The role that its KV transfer names."""
         transfer = self.flag("kv-transfer-config")
         text = (
             transfer.get("kv_role")
@@ -99,7 +99,7 @@ class Engine:
 
     @property
     def place(self) -> int | None:
-        """Its place in the group: of its first rank, or of its node; None where that is open."""
+        """Its place in the group: the number of its first rank, or of its node; None when unknown."""
         for name in PLACES:
             value = self.flag(name)
             if value is not None:
@@ -108,7 +108,7 @@ class Engine:
 
 
 def engine_of(started: Started, unknowns: Unknowns) -> Engine:
-    """The engine that was started. Raises FileError for what the console does not start, or what is open."""
+    """The started engine. Raises FileError for what the console does not start, and for unknown values."""
     model, words = _model(started)
     _refuse_dashes(started, words)
     args, doubts = parse_words(words)
@@ -129,7 +129,7 @@ def engine_of(started: Started, unknowns: Unknowns) -> Engine:
 
 
 def _model(started: Started) -> tuple[str, list[str]]:
-    """The model and the words without it: it is the first word, or `--model` says it."""
+    """The model, and the words without it: the model is the first word, or the value of `--model`."""
     words = list(started.words)
     if words and not words[0].startswith("-"):
         return words[0], words[1:]
@@ -145,7 +145,7 @@ def _model(started: Started) -> tuple[str, list[str]]:
 
 
 def _refuse_dashes(started: Started, words: list[str]) -> None:
-    """Refuse a flag whose hyphens a word processor made a dash of: vLLM would take it for a value."""
+    """Refuse a flag in which a word processor replaced hyphens by a dash: vLLM would take it for a value."""
     wrong = next((word for word in words if word[:1] in _DASHES), None)
     if wrong is not None:
         message = f"{wrong} begins with a dash, not with two hyphens; vLLM does not take it for a flag"
@@ -153,7 +153,7 @@ def _refuse_dashes(started: Started, words: list[str]) -> None:
 
 
 def _refuse_kinds(engine: Engine) -> None:
-    """Refuse what a layout has no place for: Ray, and encoders on their own."""
+    """Refuse what a layout cannot hold: Ray, and engines that only encode."""
     started = engine.started
     if "ec_producer" in str(engine.flag("ec-transfer-config")):
         message = "is an encoder on its own (--ec-transfer-config), which is no role of a layout"
@@ -164,7 +164,7 @@ def _refuse_kinds(engine: Engine) -> None:
 
 
 def _take_data_parallel(engine: Engine) -> None:
-    """Write what variables say of data parallelism as flags."""
+    """Replace variables about data parallelism by flags."""
     env = engine.env
     if "VLLM_DP_SIZE" not in env or engine.flag("data-parallel-size") is not None:
         return
@@ -186,7 +186,7 @@ def _take_data_parallel(engine: Engine) -> None:
 
 
 def _leave_out_computed(engine: Engine, unknowns: Unknowns) -> None:
-    """Take away what is open, and the console computes itself."""
+    """Remove unknown values that the console computes itself."""
     where = engine.where
     own = [name for name in OF_THE_NODE if name in engine.env]
     said = [name for name in own if engine.env.pop(name) not in (mark("address"), mark("nic"))]
@@ -212,7 +212,7 @@ def _leave_out_computed(engine: Engine, unknowns: Unknowns) -> None:
 
 
 def _left_open(engine: Engine, unknowns: Unknowns) -> Iterator[tuple[Problem, Unknown]]:
-    """What is open and cannot stay so."""
+    """Unknown values that must be known."""
     started = engine.started
     args = {key: value for key, value in engine.args.items() if flag_name(key) not in (*PLACES, *_ADDRESSES)}
     named: list[tuple[str, JsonValue]] = [
@@ -250,7 +250,7 @@ def _left_open(engine: Engine, unknowns: Unknowns) -> Iterator[tuple[Problem, Un
 
 
 def _wrong_sizes(engine: Engine) -> Iterator[tuple[Problem, Unknown]]:
-    """Sizes that no layout can have."""
+    """Sizes that a layout cannot have."""
     started = engine.started
     for name in (*WIDTHS, "data-parallel-size", "data-parallel-size-local", "nnodes"):
         value = engine.flag(name)
@@ -263,7 +263,7 @@ def _wrong_sizes(engine: Engine) -> Iterator[tuple[Problem, Unknown]]:
 
 
 def _problem(started: Started, key: str, text: str, unknown: Unknown, unknowns: Unknowns) -> Problem:
-    """An open value with its line and reason."""
+    """An unknown value, with its line and the reason."""
     at = f" (line {unknown.line})" if unknown.line not in (0, started.line) or unknown.file != started.file else ""
     if unknown.name.isdecimal():
         what = f"the value is the script's argument ${unknown.name}"
@@ -275,7 +275,7 @@ def _problem(started: Started, key: str, text: str, unknown: Unknown, unknowns: 
 
 
 def _no_json(text: str) -> str:
-    """What keeps a text from being JSON; empty when it is."""
+    """Why a text is not JSON; empty when it is."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -286,7 +286,7 @@ def _no_json(text: str) -> str:
 
 
 def _literal(engine: Engine) -> Iterator[str]:
-    """Notes on values that hold what looks like something to expand, and is plain text."""
+    """Notes on values that look like an expansion but are plain text."""
     every = [*((f"--{key}", text) for key, value in engine.args.items() for text in _texts(value)), *engine.env.items()]
     for key, text in every:
         found = _EXPANDED.search(_OWN_PATHS.sub("", text))
@@ -300,7 +300,7 @@ def _open_path(started: Started, key: str, name: str) -> tuple[Problem, Unknown]
 
 
 def _nothing(started: Started) -> Unknown:
-    """Stands where nothing can be given by a name."""
+    """Used where a value has no name by which it can be given."""
     return Unknown(started.file, started.line, "", "")
 
 

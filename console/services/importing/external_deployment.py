@@ -152,7 +152,7 @@ def _arg(key: str, values: list[str]) -> tuple[str, JsonValue]:
 
 
 def value_of(word: str, *, plain: bool = False) -> JsonValue:
-    """The value of an argument, which renders back to an equal argument: a number, a mapping, or the text."""
+    """The value of an argument: a number, a mapping or a text that renders to an equal argument."""
     if plain:
         return word
     if word.isdecimal() and str(int(word)) == word:
@@ -173,7 +173,7 @@ def value_of(word: str, *, plain: bool = False) -> JsonValue:
 
 
 def same(one: JsonValue, other: JsonValue) -> bool:
-    """Whether two values render to words of one meaning: 8 and "8" are the same."""
+    """Whether two values render to arguments with the same meaning: 8 and "8" are the same."""
     if isinstance(one, dict | list) or isinstance(other, dict | list):
         return one == other
     return one is other if isinstance(one, bool) or isinstance(other, bool) else str(one) == str(other)

@@ -23,7 +23,7 @@ class PlacedNode:
 
     @property
     def label(self) -> str:
-        """What tells it from other nodes."""
+        """What identifies the node."""
         return self.engines[0].started.node
 
 
@@ -64,7 +64,7 @@ class EngineGroup:
 
     @property
     def step(self) -> int:
-        """By how much the place of one node differs from the next one's."""
+        """The difference between the places of two successive nodes."""
         return 1 if self.spans > 1 else self.local
 
     @property
@@ -81,12 +81,12 @@ def _spread(engine: Engine) -> bool:
 
 
 def _sizes(engine: Engine) -> tuple[object, ...]:
-    """What engines of one group have in common besides where they meet."""
+    """What the engines of one group have in common, apart from their rendezvous address."""
     return (engine.role, *(engine.number(each, 1) for each in ("data-parallel-size", "nnodes", *WIDTHS)))
 
 
 def _meeting(engine: Engine) -> str | None:
-    """Where it meets the others of its group, or what its file calls the group; None where only the node knows."""
+    """Its rendezvous address, or the name of the group in its file; None when only the node knows it."""
     said = engine.started.group or engine.flag("data-parallel-address") or engine.flag("master-addr")
     return said if isinstance(said, str) and not is_open(said) and not marked(said) else None
 
@@ -97,7 +97,7 @@ def _engine_id(engine: Engine) -> JsonValue:
 
 
 def grouped(engines: Sequence[Engine]) -> list[EngineGroup]:
-    """Engines that meet at one address are a group, by nodes; one that meets nobody is a group of its own."""
+    """Engines with the same rendezvous address are a group, by nodes; an engine without one is a group of its own."""
     groups: list[EngineGroup] = []
     for engine in engines:
         group = _group_of(engine, groups) if _spread(engine) else None
@@ -117,12 +117,12 @@ def grouped(engines: Sequence[Engine]) -> list[EngineGroup]:
 
 
 def node_label(engine: Engine) -> str:
-    """What tells its node from others: what the file says, the node's own address, else the file."""
+    """What identifies its node: the name in the file, the node's own address, else the file."""
     return engine.started.node or engine.own_address or f"{engine.started.file}#{engine.started.way}"
 
 
 def _group_of(engine: Engine, groups: Sequence[EngineGroup]) -> EngineGroup | None:
-    """The group an engine belongs to: that of its address, else one of its sizes that misses its place."""
+    """The group of an engine: the group with its address, else a group with its sizes in which its place is free."""
     meet = _meeting(engine)
     alike = [each for each in groups if _spread(each.first) and _sizes(each.first) == _sizes(engine)]
     exact = next((each for each in alike if meet is not None and each.meet == meet), None)
@@ -141,7 +141,7 @@ def _group_of(engine: Engine, groups: Sequence[EngineGroup]) -> EngineGroup | No
 
 
 def _collides(engine: Engine, node: PlacedNode) -> bool:
-    """Whether an engine must be on another node than these: its devices, or without any said its port, are theirs."""
+    """Whether an engine must be on another node than these: they use its devices, or, without given devices, its port."""
     mine = {each for each in engine.env.get(DEVICES, "").split(",") if each}
     for other in node.engines:
         theirs = {each for each in other.env.get(DEVICES, "").split(",") if each}
@@ -151,7 +151,7 @@ def _collides(engine: Engine, node: PlacedNode) -> bool:
 
 
 def refuse_alternatives(engines: Sequence[Engine], questions: Sequence[Question]) -> None:
-    """Engines that one script starts one or the other of must be parts of one deployment. Raises FileError."""
+    """Check that engines of which a script starts one or the other are parts of one deployment. Raises FileError."""
     if not questions:
         return
     seen: dict[object, Engine] = {}
@@ -171,7 +171,7 @@ def refuse_alternatives(engines: Sequence[Engine], questions: Sequence[Question]
 
 
 def place(group: EngineGroup) -> list[str]:
-    """Put a group's nodes in order, and make up those that a script stands for. Raises FileError for two at one place."""
+    """Sort the nodes of a group, and add nodes for a script that runs on several. Raises FileError for two at one place."""
     notes: list[str] = []
     for node in group.nodes:
         node.engines.sort(key=lambda engine: engine.place or 0)
@@ -222,7 +222,7 @@ def place(group: EngineGroup) -> list[str]:
 
 
 def _serves(engines: Sequence[Engine]) -> None:
-    """Let engines of a further node speak for the one that serves, which was not given: it has what is computed."""
+    """Use the settings of engines on a further node for the serving engine, whose file was not given; the rest is computed."""
     for engine in engines:
         for name in ("headless", "data-parallel-start-rank", "api-server-count"):
             engine.put(name, None)

@@ -41,7 +41,7 @@ def is_manifest(document: Document) -> bool:
 
 
 def read_manifests(documents: Sequence[Document], unknowns: Unknowns, files: Mapping[str, Script]) -> Followed:
-    """What the pods of all objects start. `files` are scripts given with them, by name."""
+    """What the pods of all objects start. `files` are the given scripts by name."""
     found = Followed(unknowns)
     maps = {_name(each): _mapping(_mapping(each.value).get("data")) for each in documents if _kind(each) == "ConfigMap"}
     for document in documents:
@@ -88,7 +88,7 @@ class _Object:
         self._name = _name(document)
 
     def read(self) -> None:
-        """Take in what its pods start."""
+        """Add what its pods start."""
         before = self._count()
         for index, (path, template) in enumerate(self._pods()):
             node = f"{self._name}-{index}"
@@ -173,13 +173,13 @@ class _Object:
                 )
 
     def _own_names(self, container: Mapping[str, JsonValue]) -> Iterator[str]:
-        """Variables by which a pod learns its own address: the console says that by its own."""
+        """Variables that give a pod its own address; the console sets the address itself."""
         for entry in _list(container.get("env")):
             if "fieldRef" in _mapping(_mapping(entry).get("valueFrom")):
                 yield str(_mapping(entry).get("name"))
 
     def _files(self, template: Mapping[str, JsonValue]) -> Iterator[tuple[str, Script]]:
-        """Scripts that a pod finds in its volumes."""
+        """Scripts in the volumes of a pod."""
         for volume in _list(_mapping(template.get("spec")).get("volumes")):
             named = _mapping(_mapping(volume).get("configMap")).get("name")
             for key, text in self._maps.get(str(named), {}).items():

@@ -1,7 +1,7 @@
-"""From an imported deployment to a layout that starts the same: what the console computes anyway is left out, the rest is kept.
+"""Makes the layout that starts an imported deployment. It leaves out what the console computes, and keeps the rest.
 
-The layout is built, its ranks are computed as for a launch, and only what differs from the file is written down. So whatever the
-console computes differently shows in the layout instead of getting lost.
+It builds the layout, computes its ranks as for a start, and writes only what differs from the file. So a value that the console
+computes differently is kept in the layout instead of being lost.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _RANKS = ("node-rank", "data-parallel-rank", "data-parallel-start-rank")
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A layout and what an operator should know about how it came to be."""
+    """A layout, and notes for the operator about the import."""
 
     layout: Layout
     warnings: tuple[str, ...]
 
 
 def build(foreign: ExternalDeployment) -> Imported:
-    """The layout that starts what the imported file starts. ValueError (pydantic's) when no layout can hold it."""
+    """The layout that starts the imported deployment. Raises ValueError (of pydantic) when a layout cannot hold it."""
     warnings = list(foreign.warnings)
     members = _grouped(foreign.nodes)
     for name, nodes in members.items():
@@ -73,12 +73,12 @@ def build(foreign: ExternalDeployment) -> Imported:
 
 
 def placed(layout: Layout, foreign: ExternalDeployment) -> Deployment:
-    """The layout on the made-up nodes of the file it came from, for comparing the two."""
+    """The layout on placeholder nodes for those of the file, to compare the two."""
     return _deployment(layout, _grouped(foreign.nodes))
 
 
 def _grouped(nodes: Sequence[ExternalNode]) -> dict[str, list[ExternalNode]]:
-    """Nodes of one role that meet at one address are a group; a second group of a role is called ROLE-2."""
+    """Nodes of one role with the same rendezvous address are a group; the second group of a role is ROLE-2."""
     found: dict[tuple[str, object], list[ExternalNode]] = {}
     for node in nodes:
         first = node.ranks[0].args
@@ -97,13 +97,13 @@ def _grouped(nodes: Sequence[ExternalNode]) -> dict[str, list[ExternalNode]]:
 
 
 def _first_rank(node: ExternalNode) -> int:
-    """The first data-parallel rank a node carries; 0 where it does not say."""
+    """The first data-parallel rank of a node; 0 when the file does not say."""
     args = node.ranks[0].args
     return next((rank for name in _RANKS if (rank := whole(flag(args, name))) is not None), 0)
 
 
 def _odd_nodes(name: str, nodes: list[ExternalNode]) -> list[str]:
-    """What is unusual in how a group's nodes are laid out."""
+    """Notes on an unusual arrangement of the nodes of a group."""
     odd = []
     if [node.index for node in nodes] != sorted(node.index for node in nodes):
         order = ", ".join(str(node.index) for node in nodes)
@@ -134,7 +134,7 @@ def whole(value: JsonValue) -> int | None:
 
 
 def local_size(node: ExternalNode) -> int:
-    """Data-parallel ranks of a node: its processes, or what its one process carries."""
+    """The number of data-parallel ranks of a node: its processes, or the ranks of its one process."""
     first = node.ranks[0].args
     if node.local:
         return node.local
@@ -182,10 +182,10 @@ def _bare(nodes: list[ExternalNode], foreign: ExternalDeployment, warnings: list
 
 
 def _spans(name: str, count: int, local: int, size: int, spread: int, warnings: list[str]) -> int:
-    """Nodes that each engine of a group spans. Says where ranks and nodes do not fit."""
+    """The number of nodes that each engine of a group spans. Adds a note when ranks and nodes do not fit."""
     engines = max(1, size // local)
     if spread == 1 and count * local != size:
-        warnings.append(f"{name}: {count} nodes × {local} ranks are not the {size} ranks the file says")
+        warnings.append(f"{name}: {count} nodes × {local} ranks differ from the {size} ranks in the file")
     if spread > 1 and (spread != count or spread % engines):
         warnings.append(f"{name}: --nnodes {spread} does not fit {count} nodes with {engines} engines over them")
         return 1
@@ -199,7 +199,7 @@ def _port(node: ExternalNode) -> int:
 
 
 def _first_device(node: ExternalNode, width: int) -> int:
-    """The first of the devices the file gives a node's first engine, where they are as many as it takes, in a row."""
+    """The first device that the file gives the first engine of a node, when the devices are consecutive and enough."""
     words = node.ranks[0].env.get("ASCEND_RT_VISIBLE_DEVICES", "").split(",")
     devices = [int(word) for word in words if word.isascii() and word.isdecimal() and len(word) < 5]
     in_a_row = devices == list(range(devices[0], devices[0] + width)) if devices else False
@@ -240,7 +240,7 @@ def _proxy(foreign: ExternalDeployment, groups: Mapping[str, Group], warnings: l
     }
     layerwise = any("Layerwise" in connector for connector in connectors)
     if layerwise and given.kind != "layerwise":
-        warnings.append("the Layerwise connector needs the layerwise proxy; the layout starts that one")
+        warnings.append("the Layerwise connector needs the layerwise proxy, so the layout starts that proxy")
     first = next(iter(groups))
     kind: ProxyKind = "layerwise" if layerwise else given.kind or "load-balance"
     if all(group.role == "mixed" for group in groups.values()):
@@ -257,7 +257,7 @@ def _proxy(foreign: ExternalDeployment, groups: Mapping[str, Group], warnings: l
 
 
 def _with_transfer(layout: Layout, members: Mapping[str, list[ExternalNode]]) -> Layout:
-    """The layout with a `kv_transfer` in every group whose written configuration one can say exactly."""
+    """The layout with a `kv_transfer` in every group whose configuration it can express exactly."""
     for name, nodes in members.items():
         written = [flag(rank.args, "kv-transfer-config") for node in nodes for rank in node.ranks[:1]]
         if any(marked(flag(rank.left_args, "kv-transfer-config")) for node in nodes for rank in node.ranks):
@@ -319,5 +319,5 @@ def _deployment(layout: Layout, members: Mapping[str, list[ExternalNode]]) -> De
 
 
 def renamed(imported: Imported, name: str) -> Imported:
-    """The same under another name."""
+    """The same layout with another name."""
     return replace(imported, layout=imported.layout.model_copy(update={"name": _plain(name)}))

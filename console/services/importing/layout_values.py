@@ -25,7 +25,7 @@ Value = TypeVar("Value")
 
 @dataclass(slots=True)
 class _Kept:
-    """What is written for each place of a group: the same for all its ranks, or left to each rank."""
+    """The written values for each place of a group: equal for all its ranks, or different for each rank."""
 
     same: dict[int, dict[str, JsonValue]] = field(default_factory=dict)
     left: dict[int, dict[str, JsonValue]] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class _Kept:
 def filled(
     deployment: Deployment, name: str, pairs: Sequence[Pair], seats: Mapping[int, LayoutPosition], warnings: list[str]
 ) -> Group:
-    """The group with what its imported ranks have besides what is computed for them."""
+    """The group with the values of its imported ranks that the console does not compute."""
     group = deployment.layout.groups[name]
     rows = [(rank, foreign, _kept_args(deployment, rank, foreign, warnings)) for rank, foreign in pairs]
     args = _sorted_out(deployment, rows, seats, warnings, "flags")
@@ -51,14 +51,14 @@ def filled(
     _lift_servers(group, common, changes)
     by_node = {place: NodeChange.model_validate(changes[place]) for place in sorted(changes)}
     leaks = dict.fromkeys(_leaks(*args.same.values(), *env.same.values()))
-    warnings += [f"{name}: {key} holds a made-up address; write the real one" for key in leaks]
+    warnings += [f"{name}: {key} holds a placeholder address; replace it by the real one" for key in leaks]
     return group.model_copy(update={**common, "by_node": by_node})
 
 
 def _lift_servers(
     group: Group, common: dict[str, Mapping[str, JsonValue]], changes: dict[int, dict[str, object]]
 ) -> None:
-    """Write the number of API servers for the whole group: the engines without a server are not told it anyway."""
+    """Write the number of API servers for the whole group: headless engines ignore it."""
     first = changes.get(0, {}).get("args")
     if group.data_parallel.balance != "internal" or not isinstance(first, dict) or "api-server-count" not in first:
         return
@@ -102,7 +102,7 @@ def _sorted_out(
 def _left_to_ranks(
     deployment: Deployment, rows: Sequence[tuple[Rank, ExternalRank, JsonValue]], seats: Mapping[int, LayoutPosition]
 ) -> JsonValue:
-    """The value with facts that gives every one of these ranks its own; None when there is none or nothing to leave."""
+    """The value with facts that gives each of these ranks its own value; None when there is no such value."""
     if not any(marked(value) for _, _, value in rows):
         return None
     places = {(seat.group, seat.position): seat for seat in seats.values()}
@@ -112,7 +112,7 @@ def _left_to_ranks(
 
 
 def _short(text: JsonValue) -> JsonValue:
-    """A variable that is one fact and nothing else is written without braces."""
+    """Write a variable that is one fact and nothing else without braces."""
     bare = str(text)[1:-1]
     return bare if bare in FACTS and text == f"{{{bare}}}" else text
 
@@ -132,10 +132,10 @@ def _kept_args(deployment: Deployment, rank: Rank, foreign: ExternalRank, warnin
 def _with_server_count(
     theirs: Mapping[str, tuple[JsonValue, JsonValue]], rank: Rank, warnings: list[str]
 ) -> dict[str, tuple[JsonValue, JsonValue]]:
-    """The flags of an engine that serves a group over several nodes, its API servers said and its start rank 0 left out.
+    """The flags of an engine that serves a group over several nodes, with its API server count and without its start rank 0.
 
-    Without the flag vLLM 0.21 and 0.28 start as many as the node has ranks where a start rank is given, else as many as the
-    group has (entrypoints/cli/serve.py).
+    Without the flag for the count, vLLM 0.21 and 0.28 start one API server for each rank of the node when a start rank is given,
+    else one for each rank of the group (entrypoints/cli/serve.py).
     """
     start = [key for key, (value, _) in theirs.items() if flag_name(key) == "data-parallel-start-rank" and value == 0]
     kept = {key: value for key, value in theirs.items() if key not in start}
@@ -155,11 +155,11 @@ def _kept_env(deployment: Deployment, rank: Rank, foreign: ExternalRank, warning
     kept: dict[str, JsonValue] = {}
     for name, value in foreign.env.items():
         if name in computed and computed[name] != value:
-            warnings.append(f"{rank.group}: {name} is computed as {computed[name]}; the file's {value!r} is not taken")
+            warnings.append(f"{rank.group}: {name} is computed as {computed[name]}; {value!r} of the file is ignored")
         elif name not in computed and _can_be_exported(name):
             kept[name] = foreign.left_env[name]
         elif name not in computed:
-            warnings.append(f"{rank.group}: no shell can export a variable called {name!r}; it is left out")
+            warnings.append(f"{rank.group}: a shell cannot export a variable called {name!r}; it is left out")
     return kept
 
 
@@ -172,12 +172,12 @@ def _can_be_exported(name: str) -> bool:
 
 
 def _leaks(*written: Mapping[str, JsonValue]) -> Iterator[str]:
-    """What would carry an address of ours, made up for reading the file, into the layout."""
+    """Values with a placeholder address, which must not get into the layout."""
     return (key for each in written for key, value in each.items() if re.search(r"192\.0\.2\.\d", str(value)))
 
 
 def _shared(by_node: Mapping[int, Mapping[str, Value]]) -> tuple[dict[str, Value], dict[int, dict[str, Value]]]:
-    """What every node has, with the value most of them have, and per node what is there besides or has another value."""
+    """The values that every node has (the most frequent ones), and for each node its other or different values."""
     first = next(iter(by_node.values()))
     common: dict[str, Value] = {}
     for name in first:

@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"[0-9]+(?:,[0-9]+)*")
 
 
 def marked_by_rank(ranks: Sequence[ExternalRank]) -> list[ExternalRank]:
-    """The same ranks; a text that differs between them is marked where their facts differ in the same way."""
+    """The ranks with marks in texts that differ between them in the same way as a fact."""
     if len(ranks) < 2:
         return list(ranks)
     facts = [rank.facts for rank in ranks]
@@ -43,7 +43,7 @@ def _marked(rows: Sequence[Mapping[str, JsonValue]], facts: Sequence[Mapping[str
 
 
 def _with_marks(values: Sequence[JsonValue], facts: Sequence[Mapping[str, str]]) -> list[JsonValue] | None:
-    """The values with marks in them; None when no fact says how they differ."""
+    """The values with marks; None when no fact explains the difference."""
     if all(isinstance(value, dict) for value in values):
         return _mapping_with_marks([value for value in values if isinstance(value, dict)], facts)
     texts = [str(value) for value in values if isinstance(value, str | int) and not isinstance(value, bool)]

@@ -1,7 +1,7 @@
-"""What an imported file leaves to each rank, kept as marks in its texts until a layout can say it as facts.
+"""Marks in imported texts: they stand for values that differ between ranks, until the layout expresses them as facts.
 
-A mark is a name between two characters of Unicode's private use area, which neither shells nor JSON give a meaning. Its
-value on made-up nodes (`plain`) is what ranks are compared by; its fact (`as_facts`) is what the layout keeps.
+A mark is a name between two characters of Unicode's private use area, which have no meaning in shells or JSON. Ranks are compared
+by the value of a mark on placeholder nodes (`plain`); the layout keeps its fact (`as_facts`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Value = TypeVar("Value", bound=JsonValue)
 
 @dataclass(frozen=True, slots=True)
 class LayoutPosition:
-    """Where a node of the file sits in the layout."""
+    """The place of a node of the file in the layout."""
 
     node: int
     group: str
@@ -50,12 +50,12 @@ def mark(name: str, node: int | None = None) -> str:
 
 
 def plainly(text: str) -> str:
-    """The text for a person: facts in braces instead of marks."""
+    """The text for an operator: facts in braces instead of marks."""
     return _MARK.sub(lambda found: f"{{{found[1]}}}", text)
 
 
 def address_of(index: int) -> str:
-    """The made-up address of a file's node."""
+    """The placeholder address of a node of the file."""
     return example_address(index)
 
 
@@ -65,7 +65,7 @@ def marked(value: JsonValue) -> bool:
 
 
 def plain(value: Value, facts: Mapping[str, str]) -> Value:
-    """The value as one rank has it: addresses are the made-up ones, `facts` gives the rest."""
+    """The value for one rank: with placeholder addresses, and other marks from `facts`."""
 
     def put(found: re.Match[str]) -> str:
         return facts.get(found[1], "") if found[2] is None else address_of(int(found[2]))
@@ -74,7 +74,7 @@ def plain(value: Value, facts: Mapping[str, str]) -> Value:
 
 
 def as_facts(rows: Sequence[tuple[LayoutPosition, JsonValue]], seats: Mapping[int, LayoutPosition]) -> JsonValue:
-    """One value with facts in braces that means on every seat what its own one does; None when there is none."""
+    """One value with facts in braces that is correct on every seat; None when there is none."""
     texts = [value if isinstance(value, str) else json_text(value) for _, value in rows]
     pieces = {tuple(_MARK.sub("\0", text).split("\0")) for text in texts}
     if len(pieces) != 1 or len({isinstance(value, str) for _, value in rows}) != 1:

@@ -18,9 +18,9 @@ def read_script(
     hardware: str = "",
     settings: Mapping[str, str] | None = None,
 ) -> ExternalDeployment:
-    """What the script starts. `arguments` are its `$1`, `$2` …; `settings` values for what it leaves open.
+    """What the script starts. `arguments` are its `$1`, `$2` …; `settings` are values for its unknown variables.
 
-    Raises FileError when it starts no server, or leaves something open that a layout must say.
+    Raises FileError when it starts no server, or when a value that a layout needs is unknown.
     """
     unknowns = Unknowns(dict(settings or {}))
     followed = follow([Script(path, without_private(text))], unknowns, arguments)

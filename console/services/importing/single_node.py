@@ -31,7 +31,7 @@ def is_single_node(document: Document) -> bool:
 
 
 def read_single_node(document: Document, unknowns: Unknowns) -> Followed:
-    """What one of its cases starts; of several, `--set case=NAME` chooses. Raises FileError with line and key."""
+    """What one of its cases starts; `--set case=NAME` chooses one of several. Raises FileError with line and key."""
     return _Reader(document, unknowns).read()
 
 
@@ -45,7 +45,7 @@ class _Reader:
         self._found = Followed(unknowns, notes=[str(problem) for problem in document.problems])
 
     def read(self) -> Followed:
-        """The case that is meant."""
+        """The chosen case."""
         cases = self._value.get("test_cases") if isinstance(self._value, dict) else None
         if not isinstance(cases, list) or not cases or not all(isinstance(each, dict) for each in cases):
             raise self._fault("must be a list of cases that is not empty", "test_cases")

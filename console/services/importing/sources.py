@@ -38,7 +38,7 @@ def read_files(
 ) -> ExternalDeployment:
     """What the files start together.
 
-    `arguments` are the scripts' `$1`, `$2` …; `settings` values for what is left open; `hardware` the name of a known kind.
+    `arguments` are the scripts' `$1`, `$2` …; `settings` are values for unknown variables; `hardware` names a known kind.
     Raises FileError with file, line and reason, UsageError for a setting that nothing asks for.
     """
     unknowns = Unknowns(dict(settings or {}))
@@ -85,7 +85,7 @@ def _flag_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _refuse_template(path: Path) -> None:
-    """A template of Helm or Jinja holds what only rendering decides. Raises FileError."""
+    """Refuse a template of Helm or Jinja, whose values are known only after rendering. Raises FileError."""
     found = re.search(r"\{\{.*?\}\}|\{%.*?%\}", text := _text(path)) if path.suffix in (*_YAML, *_TEMPLATES) else None
     if found is not None:
         line = text[: found.start()].count("\n") + 1
@@ -112,7 +112,7 @@ def _of_documents(documents: Sequence[Document], scripts: Sequence[Script], unkn
 def _of_scripts(
     scripts: Sequence[Script], documents: Sequence[Document], unknowns: Unknowns, arguments: Sequence[str]
 ) -> list[Followed]:
-    """What the scripts start; programs of others, and files that the YAML files name, start nothing themselves."""
+    """What the scripts start, without programs that other files run and files that the YAML files name."""
     kept, files = list[Script](), list[Script]()
     for script in scripts:
         name = script.path.rpartition("/")[2]
@@ -129,7 +129,7 @@ def _of_scripts(
 
 
 def _named(documents: Sequence[Document], name: str) -> bool:
-    """Whether a YAML file names the file: then it is read as that says."""
+    """Whether a YAML file names the file, and so decides how it is read."""
     return any(name in str(document.value) for document in documents)
 
 
@@ -144,13 +144,13 @@ def _refuse_unused(unknowns: Unknowns) -> None:
 
 
 def _hardware_named(name: str) -> str:
-    """The hardware that a file's name says, as those of the CI do: `…-A3.yaml`."""
+    """The hardware in the name of a file, as in the names of the CI: `…-A3.yaml`."""
     found = re.search(r"(?:^|[-_.])([aA][0-9])(?:$|[-_.])", name)
     return found[1].lower() if found else ""
 
 
 def _documents(path: Path) -> list[Document]:
-    """Every document of a YAML file, its lines counted from the file's beginning."""
+    """Every document of a YAML file, with lines counted from the start of the file."""
     text = _text(path)
     lines = text.split("\n")
     starts = [0, *(at + 1 for at, line in enumerate(lines) if re.match(r"---(\s|$)", line)), len(lines) + 1]
