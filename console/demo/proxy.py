@@ -1,7 +1,7 @@
 """The example proxies of vllm-ascend v0.21.0rc1, simulated: prefill first, then a stream from a decode engine; or
 plain data-parallel spreading.
 
-They have the faults of the real proxies: they probe nothing; a dead decoder gives 200 with an empty body, other errors a bare 500.
+They have the faults of the real proxies: they probe nothing; a dead decoder gives 200 with an empty body, other errors a 500.
 An engine that is removed under load is isolated until no request runs at all, and cannot be added again before that.
 """
 
