@@ -30,6 +30,30 @@ def suggestions(
     return tuple(each for *_, each in sorted(scored)[:MOST])
 
 
+def slip_of(word: str, known: Collection[str]) -> str:
+    """The known word that `word` is with one letter lost, added, changed or swapped with its neighbour; empty when there is none.
+
+    Upper and lower case are equal. Words of fewer than seven letters are too alike for this.
+    """
+    upper = word.upper()
+    found = [each for each in known if len(each) > 6 and each != word and _one_slip(upper, each.upper())]
+    return min(found, default="")
+
+
+def _one_slip(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    if len(long) - len(short) > 1:
+        return False
+    begin = next((at for at, char in enumerate(short) if char != long[at]), len(short))
+    if len(short) < len(long):
+        return short[begin:] == long[begin + 1 :]
+    changed, swapped = (
+        short[begin + 1 :] == long[begin + 1 :],
+        short[begin : begin + 2] == long[begin : begin + 2][::-1],
+    )
+    return changed or (swapped and short[begin + 2 :] == long[begin + 2 :])
+
+
 def did_you_mean(words: Collection[str]) -> str:
     """`did you mean status or start?`; empty for no words."""
     return f"did you mean {' or '.join(words)}?" if words else ""

@@ -13,8 +13,8 @@ from pydantic import JsonValue
 
 from console.model.findings import Severity
 from console.model.image_name import tag_of
-from console.model.shortening import list_text
-from console.model.suggestions import suggestions
+from console.model.shortening import list_text, shortened
+from console.model.suggestions import slip_of, suggestions
 from console.releases.facts import (
     Flag,
     Kind,
@@ -27,7 +27,7 @@ from console.releases.facts import (
     value_history,
 )
 from console.releases.renames import rename_of, shown_setting
-from console.rules.rule import INERT, Rule, RuleContext, Violation
+from console.rules.rule import INERT, Rule, RuleContext, Violation, json_of
 from console.rules.transfer import at_connector
 
 _LIKE = 0.75
@@ -35,6 +35,24 @@ _LIKE = 0.75
 _MOST = 12
 """Most values that a message lists."""
 _SIZE = re.compile(r"-1|auto|\d+(?:\.\d+)?[kKmMgGtT]?")
+_OF_OTHERS = frozenset(
+    (
+        *("ACL_OP_INIT_MODE", "ASCEND_AGGREGATE_ENABLE", "ASCEND_BASE_PORT", "ASCEND_BUFFER_POOL"),
+        *("ASCEND_CONNECT_TIMEOUT", "ASCEND_GLOBAL_LOG_LEVEL", "ASCEND_LAUNCH_BLOCKING"),
+        *("ASCEND_RT_VISIBLE_DEVICES", "ASCEND_TRANSFER_TIMEOUT", "ASCEND_TRANSPORT_PRINT"),
+        *("CPU_AFFINITY_CONF", "GLOO_SOCKET_IFNAME", "HCCL_BUFFSIZE", "HCCL_CONNECT_TIMEOUT"),
+        *("HCCL_DETERMINISTIC", "HCCL_EXEC_TIMEOUT", "HCCL_IF_BASE_PORT", "HCCL_IF_IP"),
+        *("HCCL_INTRA_PCIE_ENABLE", "HCCL_INTRA_ROCE_ENABLE", "HCCL_OP_EXPANSION_MODE", "HCCL_SOCKET_IFNAME"),
+        *("LD_LIBRARY_PATH", "LD_PRELOAD", "MOONCAKE_CONFIG_PATH", "NUMEXPR_MAX_THREADS", "OMP_NUM_THREADS"),
+        *("OMP_PROC_BIND", "PYTHONHASHSEED", "PYTORCH_NPU_ALLOC_CONF", "TASK_QUEUE_ENABLE"),
+        *("TP_SOCKET_IFNAME",),
+    )
+)
+"""Variables that CANN, torch_npu, Mooncake and the C libraries read, as upstream's tutorials and CI configurations set them."""
+_OBJECT_OR_TEXT = ("additional-config", "hf-overrides", "model-loader-extra-config")
+"""Flags whose value is JSON when it stands in braces, else a text (vllm/engine/arg_utils.py, union_dict_and_str)."""
+_NOTHING = ("", "None", "null")
+"""Texts by which a JSON flag keeps its default."""
 _NUMBERS = {
     "int": re.compile(r"[+-]?\d+"),
     "float": re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"),
@@ -117,6 +135,9 @@ def value_trouble(name: str, flag: Flag, value: JsonValue, release: Release) -> 
         return f"has no --no- form; it takes {_WANTED[flag.takes]}"
     texts = [_text(each) for each in value] if isinstance(value, list) and flag.many else [_text(value)]
     for text in texts:
+        braced = name in _OBJECT_OR_TEXT and re.fullmatch(r"(?s)\s*\{.*\}\s*", text)
+        if (flag.takes == "json" or braced) and text not in _NOTHING and json_of(text) is None:
+            return f"is {shortened(text, 40)!r}, which is no JSON; write JSON, or a mapping in the layout"
         if "{" in text and flag.takes != "json":
             continue
         if flag.choices and text not in flag.choices:
@@ -144,11 +165,15 @@ def _text(value: JsonValue) -> str:
 def _variables(context: RuleContext, release: Release) -> Iterator[Violation]:
     for group in context.groups:
         for name in context.env(group):
-            if name.startswith("VLLM_") and name not in release.env and name not in INERT:
-                more = instead("env", name, release)
-                yield Violation(
-                    f"{group}: {release.name} reads no variable {name}{more}", context.at(group, "env", name)
-                )
+            if name in release.env or name in INERT or name in _OF_OTHERS:
+                continue
+            if name.startswith("VLLM_"):
+                message = f"{group}: {release.name} reads no variable {name}{instead('env', name, release)}"
+            elif close := slip_of(name, release.env | _OF_OTHERS):
+                message = f"{group}: nothing known reads a variable {name}; did you mean {close}?"
+            else:
+                continue
+            yield Violation(message, context.at(group, "env", name))
 
 
 @_with_facts
@@ -243,7 +268,8 @@ RULES = (
         "V4",
         "The release reads every VLLM_ variable",
         _W,
-        "vLLM ignores an unknown variable without a message.",
+        "An unknown variable is ignored without a message. Other names than VLLM_… are reported when one letter differs from "
+        "a known one.",
         "Correct the name, or remove the variable.",
         _SOURCE,
         _variables,

@@ -131,7 +131,7 @@ class RuleContext:
         """The `--kv-transfer-config` that the group will get; empty without one."""
         written = self.args(group).get("kv-transfer-config")
         if isinstance(written, str):
-            written = _json(written)
+            written = json_of(written)
         if isinstance(written, dict):
             return written
         return self.layout.kv_transfer_config(group) or {}
@@ -201,7 +201,7 @@ def _key_path(context: RuleContext, group: str, *keys: str) -> Path:
     return keys if keys and own not in marks and keys in marks else own
 
 
-def _json(text: str) -> JsonValue:
+def json_of(text: str) -> JsonValue:
     """The value of a JSON text, with 0 in the place of each rank fact; None when the text is not JSON."""
     try:
         value: JsonValue = json.loads(str(filled(text, lambda _: "0")))
