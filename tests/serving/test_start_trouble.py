@@ -140,7 +140,7 @@ async def test_a_wrong_interface_is_told_while_the_start_still_waits(idle: Lab) 
                 idle.console, "status", "--layout", str(idle.file.parent / "small.yaml"), "-o", "json"
             )
             found = {each["id"]: each for each in json.loads(shown.stdout)["engines"]}
-            assert found["mixed-1"]["state"] == "starting"
+            assert found["mixed-1"]["state"] == "starting", found["mixed-1"]
             assert "Unable to find address for" in found["mixed-1"]["cause"]
             session.operator.cancel()
             await going
