@@ -1,4 +1,4 @@
-"""The Textual app: it owns the session's life on the screen, the look, the keys' guard, and the way out.
+"""The Textual app: it opens and closes sessions, and holds the theme, the paste guard and the exit.
 
 `run_app` is the only way in for the command line. The app never decides anything about engines.
 """
@@ -137,13 +137,13 @@ class ConsoleApp(App[int]):
             gc.freeze()  # what is there now stays; looking through it for garbage would hold a key press for 60 ms and more
 
     async def on_unmount(self) -> None:
-        """Let the nodes go; engines stay."""
+        """Disconnect from the nodes; engines keep running."""
         if self._assembly is not None and self.fleet.opened:
             self._assembly.remember()
         await self.fleet.close()
 
     async def on_event(self, event: events.Event) -> None:
-        """Time everything typed, and let it wait until what was typed before it has had its effect."""
+        """Record the time of each key, and queue it until the earlier keys have had their effect."""
         if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
             return
@@ -179,18 +179,18 @@ class ConsoleApp(App[int]):
             self.main.messages.say(text, severity, self.NOTIFICATION_TIMEOUT if timeout is None else timeout)
 
     def clear_notifications(self) -> None:
-        """Take them all away."""
+        """Remove all messages."""
         self.passing.gone()
         if (dialog := dialog_over(self)) is not None:
             dialog.note("", "")
         self.main.messages.clear()
 
     def action_nothing(self) -> None:
-        """What ctrl-c does where nobody else wants it."""
+        """The action of ctrl-c when no widget handles it."""
         self.interaction.explain_quit()
 
     def action_leave(self) -> None:
-        """Leave from anywhere."""
+        """Quit from anywhere."""
         self.leave()
 
     def leave(self) -> None:
@@ -213,7 +213,7 @@ class ConsoleApp(App[int]):
             self.exit(0)
 
     def set_theme(self, name: str) -> bool:
-        """Take another look by name; False when there is none."""
+        """Set another theme by name; False when there is none."""
         if name not in LOOKS:
             return False
         if not self.options.colour and name != "mono":
@@ -233,7 +233,7 @@ class ConsoleApp(App[int]):
 
 
 async def _deliver(app: ConsoleApp, typed: TypedKey) -> None:
-    """Give it to what has the focus, unless that is a dialog which was not there to be read when the key was pressed."""
+    """Deliver a key to the focused widget, unless that is a dialog that opened after the key was pressed."""
     event, screen = typed.event, app.screen
     if isinstance(event, events.Key):
         if not app.fleet.opened and event.key in TEXT_FOLLOWS:
@@ -259,7 +259,7 @@ async def _deliver(app: ConsoleApp, typed: TypedKey) -> None:
 
 
 def _begin_with(app: App[int], look: Look) -> None:
-    """Take the first theme before anything is styled, which spares the first frame a second reading of all styles."""
+    """Set the first theme before anything is styled, so that the first frame reads all styles only once."""
     app.set_reactive(App.theme, look.theme.name)
     app.stylesheet.set_variables(app.get_css_variables())
     dark = look.theme.dark
@@ -273,7 +273,7 @@ def run_app(
     loop: asyncio.AbstractEventLoop | None = None,
     then: Callable[[ConsoleApp], Awaitable[object]] | None = None,
 ) -> int:
-    """Run the console until the operator leaves, on the caller's loop if it has one; gives the exit code.
+    """Run the console until the operator quits, on the caller's event loop if given; gives the exit code.
 
     `then` is awaited once the clusters are shown.
 

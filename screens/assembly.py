@@ -1,4 +1,4 @@
-"""What the main screen gets after its first frame: panes, prompt, and the controllers. It is loaded behind that frame.
+"""Makes the parts of the main screen that are loaded after the first frame: panes, prompt and controllers.
 
 `_controllers` and `_changing` are the table of everything that acts. A new controller is a class in `screens.controllers` and
 a line there.

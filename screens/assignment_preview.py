@@ -1,4 +1,4 @@
-"""What an assignment would give: groups with free places, and the ranks that nodes would carry. Nothing is changed here."""
+"""Previews an assignment: groups with free places, and the ranks that nodes would run. Changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work beside the keys that takes the place of what is at work in its group: a search, a dialog, a plan to be made."""
+"""Background work, such as a search, a dialog or a plan; new work replaces the running work of its group."""
 
 from __future__ import annotations
 

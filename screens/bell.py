@@ -1,4 +1,4 @@
-"""The bell: rings and says what is new among the alerts of all clusters, once each, and never in a storm. And a word,
+"""The bell: rings and shows each new alert of all clusters once, and never too often. Also shows a message,
 without a bell, on what others have just done to engines.
 """
 
@@ -25,7 +25,7 @@ QUIET_S = 10.0
 
 
 class Bell:
-    """Remembers which alerts were told."""
+    """Remembers which alerts were shown."""
 
     def __init__(self, interaction: Interaction, fleet: Fleet) -> None:
         self._interaction = interaction

@@ -1,4 +1,4 @@
-"""What may be typed at the prompt, which of it fits what is typed so far, and the list that shows it over the pane."""
+"""The candidates for the prompt: what can be typed, what matches the typed text, and the list of it over the pane."""
 
 from __future__ import annotations
 

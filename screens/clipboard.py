@@ -1,4 +1,4 @@
-"""Copying text out of the console: OSC 52 to the terminal, and always a file, because no terminal says whether it listened."""
+"""Copies text out of the console: by OSC 52 to the terminal, and always to a file, because no terminal confirms OSC 52."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ class EngineOperator(Protocol):
         """Run it; raises ConsoleError when it is refused, Busy when `takeover` would help."""
 
     def cancel(self) -> None:
-        """Begin no further step."""
+        """Start no further step."""
 
 
 class DeploymentVerifier(Protocol):
@@ -117,11 +117,11 @@ class PreflightRunner(Protocol):
 
     @property
     def running(self) -> bool:
-        """Whether the nodes are being asked."""
+        """Whether a preflight is running."""
 
     @property
     def progress(self) -> str:
-        """How far it is, in words."""
+        """The progress, as text."""
 
     async def run(self, nodes: Sequence[str] = (), ask: CheckAsk | None = None) -> Report:
         """Ask nodes, all that carry something when none is named; raises ConsoleError when none does."""
@@ -219,10 +219,10 @@ class NodeLinks(Protocol):
     """How nodes are reached."""
 
     def retry(self, node: str) -> None:
-        """Dial a node now."""
+        """Connect to a node now."""
 
     async def accept_host_key(self, node: str) -> None:
-        """Trust the key a node has just shown; raises ConsoleError."""
+        """Trust the host key that a node has just shown. Raises ConsoleError."""
 
     def shell(self, node: str, engine: str | None) -> Sequence[str]:
         """argv of a shell on a node, or where its engine runs; raises ConsoleError."""
@@ -265,15 +265,15 @@ class Session(AssignmentBoard, NodeLinks, Protocol):
 
     @property
     def operator(self) -> EngineOperator:
-        """What changes engines."""
+        """Plans that change engines."""
 
     @property
     def restarts(self) -> RestartPolicyRunner:
-        """What restarts failed groups by itself."""
+        """The automatic restart of failed groups."""
 
     @property
     def preflight(self) -> PreflightRunner:
-        """What must hold before a launch."""
+        """The preflight."""
 
     @property
     def verifier(self) -> DeploymentVerifier:
@@ -281,17 +281,17 @@ class Session(AssignmentBoard, NodeLinks, Protocol):
 
     @property
     def maintenance(self) -> NodeMaintenance:
-        """What maintains nodes."""
+        """Plans that maintain nodes."""
 
     @property
     def evaluator(self) -> Evaluations:
         """Accuracy and performance runs."""
 
     async def open(self) -> None:
-        """Begin to connect; returns at once."""
+        """Start to connect; returns at once."""
 
     async def close(self) -> None:
-        """Let all nodes go; engines stay."""
+        """Disconnect from all nodes; engines keep running."""
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
         """Call a listener with each new snapshot on the event loop; gives a function that ends it."""

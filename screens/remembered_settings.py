@@ -1,4 +1,4 @@
-"""Which of the main screen's ways of showing things outlive a session; the file itself is kept by `screens.saved_settings`."""
+"""Saves and restores the display settings of the main screen; `screens.saved_settings` holds the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the console remembers between sessions on one cluster: how things are shown, never what is. A broken file is forgotten."""
+"""The file of display settings that the console keeps between sessions on one cluster. A broken file is ignored."""
 
 from __future__ import annotations
 

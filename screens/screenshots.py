@@ -1,4 +1,4 @@
-"""Pictures of the console as SVG, made by the app itself from whatever session it is given, so that documents never go stale."""
+"""Draws pictures of the console as SVG, by the app itself and from a real session, so that the documents stay correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the sessions of the screen come about behind its first frame: what is loaded beside the keys, what is made then."""
+"""Makes the sessions of the screen after its first frame: what is loaded in the background, and what is made then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the terminal turns out to be while the app runs on it: whether it keeps up, how wide it draws, when it goes away.
+"""Watches the terminal of the app: whether it keeps up, how wide it draws characters, and when it closes.
 
 How bytes reach it is the driver's.
 """

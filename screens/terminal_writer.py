@@ -1,4 +1,4 @@
-"""Writing to the terminal: in a thread of its own, never waited for, and given up when the terminal goes away.
+"""Writes to the terminal in a thread of its own, so that nothing waits for it; ends when the terminal closes.
 
 A terminal that stays but does not read (a laptop asleep behind plain SSH, a held screen) must not hold up plans, links and
 keys. What it cannot take is not kept: it gets a whole new frame once it reads again. What frames show is not known here.

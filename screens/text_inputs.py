@@ -1,4 +1,4 @@
-"""Lines to type in: one that takes what is pasted as harmless text, and one that takes no paste at all."""
+"""Text inputs: one that accepts a paste as harmless text, and one that refuses a paste."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Looks: for each role a piece of text can play, how it is drawn; and the glyph and word of every state.
+"""Themes: the style of each role that a text can have, and the glyph and the word of every state.
 
 Three channels always carry a state: the shape of its glyph, its word, its colour. Glyphs inside rows are East-Asian neutral
 or narrow, so a terminal set to wide ambiguous characters does not shift a row, and no two states have glyphs that look
-alike. What is drawn where must not enter.
+alike. Does not decide what is drawn where.
 """
 
 from __future__ import annotations

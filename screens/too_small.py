@@ -1,4 +1,4 @@
-"""What is shown when the terminal is too small to show anything truthfully."""
+"""The message that is shown when the terminal is too small for the screen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TooSmall(LineWidget):
     """Needed and actual size."""
 
     def on_resize(self) -> None:
-        """Say it with the numbers of now."""
+        """Show the message with the current size."""
         size = self.app.size
         words = (
             f"too small: {size.width}x{size.height}",

@@ -1,4 +1,4 @@
-"""A key that does nothing where it was pressed is answered, so that nobody waits for what it might do."""
+"""Answers a key that does nothing where it was pressed, so that nobody waits for an effect."""
 
 from __future__ import annotations
 

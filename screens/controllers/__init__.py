@@ -1,1 +1,1 @@
-"""What keys and words set going from the main screen: plans shown and run, lists, help. No rule is decided here."""
+"""Controllers run the actions of keys and commands: they show and run plans, and show lists and help. They decide no rule."""

@@ -1,4 +1,4 @@
-"""How the halves of the main screen share the room, and which of them and which tab is seen. It knows nothing of engines."""
+"""Divides the main screen between its halves, and decides which half and which tab is shown. Does not know engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives nodes to groups in dialogs that show what follows from each choice; undo and redo. Nothing here touches a node."""
+"""Assigns nodes to groups in dialogs that show the result of each choice; undo and redo. Changes nothing on a node."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Changes of the board by key and by command: swap, move, take away, fill, size. The rules of each are in the services, not here.
+"""Changes the assignment by key and by command: swap, move, take away, fill, size. The services hold the rules of each.
 
-A size is shown with what it becomes before it is taken. Nothing here touches a node.
+A new size is shown with its result before it is set. Changes nothing on a node.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every controller offers: actions for keys, and words of the command line."""
+"""The base of all controllers: actions for keys, and commands of the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is typed at the bottom line: commands by name, searches and filters; it finds out what is meant and lets others do it."""
+"""The command line at the bottom: it finds the command, search or filter that was typed, and calls its controller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console itself: leaving it, its look, its terminal, and holding it still."""
+"""Actions of the console itself: quit, theme, terminal, freeze."""
 
 from __future__ import annotations
 

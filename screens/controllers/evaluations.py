@@ -1,4 +1,4 @@
-"""Begins and cancels evaluations from the screen: a line of words, the plan dialog, one run or one after the other. No figure
+"""Starts and cancels evaluations from the screen: the typed options, the plan dialog, one or several runs in turn. No figure
 is worked out here."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An operator's own editor on the layout or the cluster file, read again after. What is shipped is copied, never written."""
+"""Opens the layout or the cluster file in the operator's editor, then reads it again. A shipped file is copied, never written."""
 
 from __future__ import annotations
 

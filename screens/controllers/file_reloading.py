@@ -1,4 +1,4 @@
-"""Reading the files again while the console is open: what is wrong is shown, and what was good goes on."""
+"""Reads the files again while the console is open. If they have errors, it shows the errors and keeps the old files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What another release makes of the layout in use, to read; and the changed layout in a file, when the operator says yes."""
+"""Shows how another release changes the layout in use, and writes the changed layout to a file if the operator confirms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes of a deployment that goes on serving: more or fewer groups, a restart in turn, a proxy set right."""
+"""Changes a deployment while it serves: more or fewer groups, a rolling restart, a corrected proxy list."""
 
 from __future__ import annotations
 

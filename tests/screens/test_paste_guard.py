@@ -88,7 +88,7 @@ async def test_text_behind_the_key_of_a_list_searches_it(tmp_path: Path, key: st
     async with running(session, step=0.0) as seen:
         burst(seen.app, f"{key}{sign}redraw")
         await seen.sees(lambda: searched(seen) == f"{sign}redraw")
-        await seen.sees("Draw everything anew; asks no node")
+        await seen.sees("Redraw the screen without asking any node")
         assert session.operator.asked == []
 
 
