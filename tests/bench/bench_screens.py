@@ -30,8 +30,6 @@ BUSY = "tests.screens.busy"
 KIB = 1024
 MIB = 1024 * KIB
 WATCHED_S = 12.0
-FIRST_ROW = 2
-"""Of the grid, below its heading: further up no key moves the cursor."""
 _GROUND = LOOKS["dark"].style("cursor").bgcolor
 assert _GROUND is not None
 CURSOR = _GROUND.get_truecolor().hex.removeprefix("#")
@@ -111,7 +109,7 @@ def _latency(opened: Terminal, keys: str) -> list[float]:
             terminal.send(key)
             terminal.pump(0.5)
         times = []
-        moves = "kkkjjj" if _cursor_row(terminal) > FIRST_ROW else "jjjkkk"
+        moves = "jjjkkk" if _cursor_row(terminal) == _first_row(terminal) else "kkkjjj"
         for number in range(200):
             terminal.pump(0.13)
             cursor = _cursor_row(terminal)
@@ -119,13 +117,19 @@ def _latency(opened: Terminal, keys: str) -> list[float]:
             terminal.send(moves[number % 6])
             while _cursor_row(terminal) == cursor and time.monotonic() - begun < 2:
                 terminal.pump(0.001)
+            assert _cursor_row(terminal) != cursor, f"no key moves the cursor at row {cursor}"
             times.append(time.monotonic() - begun)
     return times
 
 
 def _cursor_row(terminal: Terminal) -> int:
-    rows = [y for y in range(1, 12) if terminal.screen.buffer[y][1].bg == CURSOR]
-    return rows[0] if rows else -1
+    """The row with the ground of the cursor's row, -1 without one."""
+    return next((y for y in range(1, terminal.screen.lines) if terminal.screen.buffer[y][1].bg == CURSOR), -1)
+
+
+def _first_row(terminal: Terminal) -> int:
+    """The first row that a cursor can be in: below the heading of the grid, or of the line at the top."""
+    return 1 + next((y for y, line in enumerate(terminal.screen.display) if line.split()[:1] == ["NODE"]), 0)
 
 
 def _big(directory: Path, lines: int) -> Path:
