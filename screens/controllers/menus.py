@@ -103,7 +103,7 @@ def _action_row(action: Action, keys: Keys) -> Row:
         action.id,
         (
             (fit(keys.words(action), 13) + " ", "key"),
-            (fit(action.label, 15) + " ", "danger" if action.danger else "bold"),
+            (fit(action.label, 15) + " ", "warn" if action.danger else "bold"),
             (action.help, "plain"),
         ),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from console.model.name_ranges import in_order, name_ranges
 from screens.grid.rows import age_words
+from screens.panes.columns import names_in
 from screens.panes.folding import FoldingPane
 from screens.styled_lines import Line, Row, fit, length
 
@@ -46,8 +47,12 @@ class _Fold:
     entries: list[TimelineEntry] = field(default_factory=list)
 
     @property
+    def all_names(self) -> list[str]:
+        return in_order(name for each in self.entries for name in each.names)
+
+    @property
     def names(self) -> str:
-        return name_ranges(in_order(name for each in self.entries for name in each.names))
+        return name_ranges(self.all_names)
 
 
 class TimelinePane(FoldingPane):
@@ -83,10 +88,11 @@ class TimelinePane(FoldingPane):
             (f"{age_words(max(0.0, now - newest.at)):>{AGE_CELLS}} ", "dim"),
         )
         count: Line = ((f"{len(fold.entries)} times  ", "key"),) if len(fold.entries) > 1 else ()
-        names: Line = ((fit(fold.names, self.names_cells) + " ", "bold"),) if self.names_cells else ()
+        short = names_in(fold.all_names, self.names_cells) if fold.all_names else ""
+        names: Line = ((fit(short, self.names_cells) + " ", "bold"),) if self.names_cells else ()
         behind: Line = ((f"  {fold.names}", "dim"),) if not self.names_cells else ()
         line = (*clock, *newest.head, *names, *count, *newest.words, *behind)
-        cut = length(line) > self.cells - 2 or (self.names_cells and len(fold.names) > self.names_cells)
+        cut = length(line) > self.cells - 2 or (self.names_cells and short != fold.names)
         if len(fold.entries) == 1 and not newest.more and not cut:
             yield Row(key, (("  ", ""), *line))
         else:

@@ -33,12 +33,14 @@ from screens.panes.table import PANES
 from screens.styled_lines import plain
 from tests.screens.fakes import FakeSession
 from tests.screens.seen import Seen, running
+from tests.screens.test_grid import LargeSession
 
 WIDTHS = (60, 67, 80, 93, 100, 119, 120, 121, 160, 179, 180, 200)
 TALL = 150
 """Rows enough for every pane, so that nothing is left out for want of room below."""
 WIDE = 400
 NAMES = ("p0", "p1", "d0", "d1", "节点九", "rack-17-node-with-a-very-long-name-0042")
+TAB_WORDS = {each.title for each in PANES} | {each.part.capitalize() for each in PANES} | {"YBJ"}
 CHECKS = (
     HealthCheck("process", Grade.OK, "pid 4242 holds the lock"),
     HealthCheck("http", Grade.FAIL, "503 after 8123 ms"),
@@ -123,10 +125,23 @@ def _numbers(lines: list[str]) -> set[str]:
     return {found for line in lines for found in _NUMBER.findall(_SPAN.sub("", line))}
 
 
+def _whole(seen: Seen, width: int, name: str) -> list[str]:
+    """The rows of the open pane, which is of that name, after a look at what every pane must keep at every width."""
+    tabs, title, rows = _texts(seen)
+    drawn = set(re.findall(r"[^\W\d_]{2,}", tabs))
+    assert drawn <= TAB_WORDS, (width, tabs)
+    assert name in drawn, (width, tabs)
+    assert title.strip(), (width, name)
+    pane = seen.app.main.pane
+    if isinstance(pane, Pane):
+        full = _numbers([plain(line) for line in (pane.heading, *(row.line for row in pane.rows))])
+        assert _numbers(rows) <= full, (width, name, _numbers(rows) - full)
+    return rows
+
+
 @pytest.mark.parametrize("ascii", [False, True], ids=["glyphs", "ascii"])
 async def test_every_pane_at_every_width(tmp_path: Path, ascii: bool) -> None:
     session = busy_session(tmp_path)
-    words = {each.title for each in PANES} | {each.part.capitalize() for each in PANES}
     steps = tuple(Step(f"s{at}", "stop", f"stop decode-{at} 在节点", NAMES[-1], (f"decode-{at}",)) for at in range(20))
     async with running(session, (WIDE, TALL), options=Options(ascii=ascii)) as seen:
         main = seen.app.main
@@ -140,15 +155,24 @@ async def test_every_pane_at_every_width(tmp_path: Path, ascii: bool) -> None:
             for each in PANES:
                 main.arrangement.go(each.id)
                 await seen.pilot.pause()
-                tabs, title, rows = _texts(seen)
-                drawn = set(re.findall(r"[^\W\d_]{2,}", tabs))
-                assert drawn <= words | {"YBJ"}, (width, tabs)
-                assert each.title in drawn, (width, tabs)
-                assert title.strip(), (width, each.id)
-                pane = main.pane
-                if isinstance(pane, Pane):
-                    full = _numbers([plain(line) for line in (pane.heading, *(row.line for row in pane.rows))])
-                    assert _numbers(rows) <= full, (width, each.id, _numbers(rows) - full)
+                rows = _whole(seen, width, each.title)
                 whole.setdefault(each.id, _numbers(rows))
                 shortened = _numbers(rows) - whole[each.id]
                 assert not shortened, (width, each.id, shortened, rows)
+
+
+@pytest.mark.parametrize("state", [EngineState.READY, EngineState.FAILED], ids=str)
+async def test_every_pane_of_a_large_cluster(tmp_path: Path, state: EngineState) -> None:
+    """256 nodes, 16 groups, 1024 engines; each width with some of the panes, in either state others."""
+    session = LargeSession(tmp_path, state)
+    session.preflight.latest = _report(tuple(session.snapshot.nodes)[:24])
+    ready = state is EngineState.READY
+    async with running(session, (200, 40), options=Options(ascii=ready)) as seen:
+        for at, width in enumerate((60, 80, 100, 120, 160, 200)):
+            await seen.pilot.resize_terminal(width, 40)
+            await seen.pilot.pause()
+            for each in PANES[(at + 2 * ready) % 4 :: 4]:
+                seen.app.main.arrangement.go(each.id)
+                await seen.pilot.pause()
+                _whole(seen, width, each.title)
+                assert not re.search(r"\d~", seen.header()), (width, seen.header())

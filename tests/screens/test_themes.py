@@ -50,8 +50,9 @@ def test_text_of_every_role_can_be_read_beside_and_under_the_cursor(look: Look, 
 def test_the_row_of_the_cursor_stands_out_and_tells_whether_it_has_the_keys(look: Look, ground: str) -> None:
     _, plain = _drawn(look, "plain", ground)
     grounds = [_drawn(look, "plain", ground, (each,))[1] for each in CURSORS]
-    for each in grounds:
+    for each, over in zip(grounds, CURSORS, strict=True):
         assert _contrast(each, plain) >= LEAST
+        assert {_drawn(look, role, ground, (over,))[1] for role in look.roles} == {each}, "all of the row"
     assert grounds[0] != grounds[1]
 
 
