@@ -154,12 +154,16 @@ class MainScreen(Screen[None]):
 
     def draw_footer(self) -> None:
         """Draw the bottom line, unless a message or the prompt takes its place."""
-        tiny, prompts = self.has_class("tiny"), bool(self.panes) and self.prompt.display
-        self.messages.display = bool(self.messages.texts) and not tiny
-        self.footer.display = not (tiny or prompts or self.messages.display)
+        self.share_last_line()
         read_only = not self.fleet.opened or self.fleet.snapshot.read_only
         back = self.arrangement.alone or self.focused not in (None, self.grid)
         self.footer.draw(self.arrangement.place, self.interaction.keys, read_only=read_only, back=back)
+
+    def share_last_line(self) -> None:
+        """Show messages in place of the footer; with the prompt open no footer, in too small a terminal neither."""
+        tiny, prompts = self.has_class("tiny"), bool(self.panes) and self.prompt.display
+        self.messages.display = bool(self.messages.texts) and not tiny
+        self.footer.display = not (tiny or prompts or self.messages.display)
 
     def draw_tabs(self) -> None:
         """Draw the tabs, and the title of the open pane below them."""

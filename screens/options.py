@@ -28,7 +28,7 @@ class Options:
     @property
     def frames_per_s(self) -> float:
         """How often logs are redrawn."""
-        return 0.8 if self.low_bandwidth else 4.0
+        return 0.6 if self.low_bandwidth else 4.0
 
 
 def options_from(environment: dict[str, str], **given: object) -> Options:

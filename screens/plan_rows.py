@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from console.model.plan import Plan
 from console.services.operations.plan_summary import Grade, SummaryRow, plan_summary
 from console.services.operations.step_folding import FoldedSteps, StepPart, folded_plan, turns
+from screens.folds import Folds
 from screens.styled_lines import Line, Pen, Row, fit, plain, shown, width, wrap
 
 LABEL_CELLS = 11
@@ -20,7 +21,7 @@ UNFOLDED_WARNINGS = 2
 
 
 class PlanRows:
-    """The rows of one plan. A row whose key is in `folds` can be unfolded; `opened` holds those that are."""
+    """The rows of one plan; `folds` knows which of them unfold. A row below another one has its key, `#` and more."""
 
     def __init__(self, plan: Plan, asked: Sequence[str], pen: Pen) -> None:
         """`asked` are the engines the operator pointed at, where the plan may take in more."""
@@ -29,38 +30,33 @@ class PlanRows:
         self._summary = plan_summary(plan, asked)
         self._blocks = turns(folded_plan(plan), plan)
         self._texts = {row.key: _text(row) for _, rows in self._blocks for row in rows}
-        self.folds: set[str] = set()
+        self.folds = Folds()
         warnings = [f"summary/{at}" for at, row in enumerate(self._summary) if row.grade == "warning"]
         errors = [f"summary/{at}" for at, row in enumerate(self._summary) if row.grade == "error"]
-        self.opened = {*errors, *(warnings if len(warnings) <= UNFOLDED_WARNINGS else ())}
+        self.folds.unfolded = {*errors, *(warnings if len(warnings) <= UNFOLDED_WARNINGS else ())}
 
     def rows(self, cells: int) -> list[Row]:
         """All rows at this width."""
-        self.folds = set()
-        return [
+        self.folds.begin()
+        rows = [
             *self._summary_rows(cells),
             Row("gap", ()),
             Row("order", ((" " * MARK_CELLS + "In this order:", "dim"),)),
             *self._step_rows(cells),
         ]
-
-    def toggle(self, key: str) -> str | None:
-        """Unfold what a row stands for, or fold it again; a row within it folds it. Gives the row that is the fold."""
-        fold = self.fold_of(key)
-        self.opened ^= {fold} if fold else set()
-        return fold
+        for row in rows:
+            above = row.key
+            while "#" in above and self.folds.head(row.key) is None:
+                above = above.rpartition("#")[0]
+                if head := self.folds.head(above):
+                    self.folds.put_below(row.key, head)
+        return rows
 
     @property
     def first_step(self) -> str:
         """The row of the first step."""
         turn, rows = self._blocks[0] if self._blocks else ("", [])
         return f"turn/{turn}" if turn else rows[0].key if rows else ""
-
-    def fold_of(self, key: str) -> str | None:
-        """The fold that a row is, or is in."""
-        while key and key not in self.folds:
-            key = key.rpartition("#")[0]
-        return key or None
 
     def every_fold(self) -> set[str]:
         """Each fold of the plan, but for the single commands of a row of many engines, which its table stands for."""
@@ -71,19 +67,21 @@ class PlanRows:
     def unfold_all(self) -> None:
         """Show everything; or, where all of it is shown, only the summary and a row for what is done alike."""
         every = self.every_fold()
-        self.opened = set() if every <= self.opened else self.opened | every
+        self.folds.unfolded = set() if every <= self.folds.unfolded else self.folds.unfolded | every
 
     def search(self, text: str) -> None:
         """Unfold whatever has this text, in any case of letters."""
         needle = text.casefold()
         for at, each in enumerate(self._summary):
             if any(needle in more.casefold() for more in each.more):
-                self.opened.add(f"summary/{at}")
+                self.folds.unfolded.add(f"summary/{at}")
         for turn, rows in self._blocks:
             for row in rows:
                 if self._texts[row.key] and any(needle in each for each in (self._texts[row.key], _names(row))):
-                    self.opened |= {row.key, f"turn/{turn}"}
-                    self.opened |= {_part_key(row, part) for part in row.parts[1:] if _only_in(row, part, needle)}
+                    self.folds.unfolded |= {row.key, f"turn/{turn}"}
+                    self.folds.unfolded |= {
+                        _part_key(row, part) for part in row.parts[1:] if _only_in(row, part, needle)
+                    }
 
     def _summary_rows(self, cells: int) -> Iterator[Row]:
         label = ""
@@ -97,15 +95,14 @@ class PlanRows:
         for number, text in enumerate(wrap(shown(each.text), room)):
             start: Line = head if not number else ((" " * (MARK_CELLS + LABEL_CELLS), ""),)
             yield Row(f"{key}#{number}" if number else key, (*start, (text, role)))
-        for number, text in enumerate(each.more if key in self.opened else ()):
+        for number, text in enumerate(each.more if key in self.folds.unfolded else ()):
             for line, piece in enumerate(wrap(shown(text), room)):
                 yield Row(f"{key}#more/{number}/{line}", ((" " * (MARK_CELLS + LABEL_CELLS), ""), (piece, "key")))
 
     def _mark(self, key: str, foldable: bool) -> tuple[str, str]:
         if not foldable:
             return " " * MARK_CELLS, ""
-        self.folds.add(key)
-        return fit(self._pen.opened if key in self.opened else self._pen.closed, MARK_CELLS), "key"
+        return fit(self._pen.opened if self.folds.offer(key) else self._pen.closed, MARK_CELLS), "key"
 
     def _step_rows(self, cells: int) -> Iterator[Row]:
         for turn, rows in self._blocks:
@@ -115,7 +112,7 @@ class PlanRows:
             key, last = f"turn/{turn}", rows[-1].stage
             title = f"{rows[0].stage}-{last} the turn of {shown(turn)}: {len(rows)} steps"
             yield Row(key, (self._mark(key, True), (title, "title")))
-            if key in self.opened:
+            if key in self.folds.unfolded:
                 yield from self._numbered(rows, cells, f"{key}#")
 
     def _numbered(self, rows: Sequence[FoldedSteps], cells: int, within: str) -> Iterator[Row]:
@@ -132,7 +129,7 @@ class PlanRows:
         for line, text in enumerate(wrap(shown(f"{row.title}{but}"), max(20, cells - MARK_CELLS - 3))):
             start: Line = head if not line else ((" " * (MARK_CELLS + 3), ""),)
             yield Row(f"{row.key}#{line}" if line else row.key, (*start, (text, "plain")))
-        if row.key in self.opened and foldable:
+        if row.key in self.folds.unfolded and foldable:
             yield from self._commands(row, cells)
 
     def _commands(self, row: FoldedSteps, cells: int) -> Iterator[Row]:
@@ -160,7 +157,7 @@ class PlanRows:
             for line, text in enumerate(pieces):
                 start: Line = (("     ", ""), self._mark(key, True)) if not line else (("         ", ""),)
                 yield Row(f"{key}#{line}" if line else key, (*start, (text, "plain")))
-            if key in self.opened:
+            if key in self.folds.unfolded:
                 yield from _command_rows(part, f"{key}#", cells)
         names = [
             f"{each.name} is {', '.join(each.settings)}" for each in row.differences if each.settings != (each.name,)

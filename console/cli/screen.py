@@ -54,7 +54,7 @@ def add_appearance_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--theme", choices=THEMES, default=THEMES[0], help="colour theme; NO_COLOR turns colours off")
     group.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     group.add_argument("--mouse", action="store_true", help="react to the mouse (F2 switches it on and off)")
-    group.add_argument("--low-bandwidth", action="store_true", help="redraw logs every 1.25 s instead of every 0.25 s")
+    group.add_argument("--low-bandwidth", action="store_true", help="redraw logs every 1.7 s instead of every 0.25 s")
     group.add_argument("--no-hints", action="store_true", help="hide the hints for first-time users")
 
 

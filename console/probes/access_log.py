@@ -10,6 +10,9 @@ from functools import lru_cache
 
 from console.model.polling import POLLS
 
+ALWAYS = b"INFO:     "
+"""What every such line has, whoever asks for what."""
+
 
 @lru_cache(maxsize=256)
 def polls_from(*clients: str) -> re.Pattern[bytes]:
@@ -19,5 +22,5 @@ def polls_from(*clients: str) -> re.Pattern[bytes]:
     """
     addresses = "|".join(map(re.escape, clients))
     paths = "|".join(map(re.escape, POLLS))
-    text = rf'INFO:     (?:{addresses}):\d{{1,5}} - "GET (?:{paths}) HTTP/1\.[01]" 200 OK(?=\r?$)'
+    text = rf'{ALWAYS.decode()}(?:{addresses}):\d{{1,5}} - "GET (?:{paths}) HTTP/1\.[01]" 200 OK(?=\r?$)'
     return re.compile(text.encode(), re.MULTILINE)

@@ -35,10 +35,10 @@ class PlanBody(Text, can_focus=True, inherit_bindings=False):
     def fill(self, plan: PlanRows) -> None:
         """Show a plan from its first row: all of it where that fits, else folded, with the cursor on the first step."""
         self._plan = plan
-        before = set(plan.opened)
-        plan.opened |= plan.every_fold()
+        before = set(plan.folds.unfolded)
+        plan.folds.unfolded |= plan.every_fold()
         if len(plan.rows(self.cells)) > self.visible_rows:
-            plan.opened = before
+            plan.folds.unfolded = before
         self.draw_rows()
         self.go(plan.first_step)
         self.offset_row = 0
@@ -52,14 +52,14 @@ class PlanBody(Text, can_focus=True, inherit_bindings=False):
 
     def action_unfold(self) -> None:
         """Show what the row under the cursor stands for, or hide it again."""
-        fold = self._plan.toggle(self.current.key) if self._plan and self.current else None
+        fold = self._plan.folds.toggle(self.current.key) if self._plan and self.current else None
         if fold is not None:
             self.draw_rows()
             self.go(fold)
 
     def action_fold(self) -> None:
         """Hide what the row under the cursor is a part of."""
-        if self._plan and self.current and self._plan.fold_of(self.current.key) in self._plan.opened:
+        if self._plan and self.current and self._plan.folds.head(self.current.key) in self._plan.folds.unfolded:
             self.action_unfold()
 
     def action_unfold_all(self) -> None:

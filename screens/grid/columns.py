@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from screens.charts import bar, heat_cell, sparkline
 from screens.figures import DeviceFigures, LoadFigures, hbm_share, percent, power
+from screens.panes.columns import names_in
 from screens.styled_lines import Line, Pen, Span, cut, fit, length, plain, width
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Subject:
     """What a row shows of a node, a group, an engine or several equal engines."""
 
     name: Line
+    names: Sequence[str] = ()
+    """Of several engines in one row: what `name` says, to be said shorter."""
     group: Line = ()
     ranks: str = ""
     state: Line = ()
@@ -267,6 +270,10 @@ def row_line(subject: Subject, columns: Sequence[tuple[Column, int]], pen: Pen) 
                 break
             cells += columns[end][1] + 1
             end += 1
+        if column.title == "NODE" and subject.names and length(line) > cells:
+            text, role = line[0]
+            indent = len(text) - len(text.lstrip())
+            line = ((" " * indent + names_in(subject.names, cells - indent), role),)
         if column.right and length(line) < cells:
             line = ((" " * (cells - length(line)), ""), *line)
         spans.extend(cut(line, cells))

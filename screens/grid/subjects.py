@@ -92,6 +92,7 @@ def folded_subject(engines: Sequence[EngineSnapshot], snapshot: ClusterSnapshot,
     )
     return Subject(
         name=((_INDENT + shown(name_ranges(each.id for each in engines)), engines[0].role),),
+        names=[each.id for each in engines],
         group=((counted(len(nodes), "node"), "dim"),) if where else (),
         state=_start_words(engines, pen) or (*count_words(engines, pen), *news),
         covers=bool(news),

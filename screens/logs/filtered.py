@@ -19,8 +19,12 @@ FEW = 8
 class FilteredLines:
     """The lines of a file that a sieve keeps: counts for each chunk, positions only of the few chunks in use."""
 
-    def __init__(self, file: LogFile, sieve: LineFilter, *, counts: bool = False) -> None:
+    def __init__(
+        self, file: LogFile, sieve: LineFilter, *, counts: bool = False, base: FilteredLines | None = None
+    ) -> None:
+        """`base` keeps all lines but those that the sieve does not want, whatever it wants."""
         self._file = file
+        self._base = base
         self.sieve = sieve
         self.counts = counts
         """Whether all lines that are looked at are counted, kept or not."""
@@ -31,6 +35,8 @@ class FilteredLines:
         self._dense = not sieve.wanted
         """Whether most chunks keep lines, so that those not scanned yet are looked at one by one."""
         self._lines = 0
+        self._dropped = array("L")
+        """Lines of each chunk that are not kept, where nothing is wanted or all are counted."""
         self._tail = (-1, 0)
         """The size of the file when the lines behind the scan were last counted, and how many there were."""
 
@@ -40,13 +46,20 @@ class FilteredLines:
         if (index + 2) * self._file.span > self._file.size:
             return False
         lines = self._file.lend(index)
-        kept, few = self.sieve.scan(lines.data, lines.begin, lines.end, FEW)
+        dropped = self._base.dropped(index) if self._base is not None else None
+        kept, few = self.sieve.scan(lines.data, lines.begin, lines.end, FEW, dropped)
         if few:
             self._few[index] = array("Q", [lines.offset + at - lines.begin for at in few])
         self._before.append(self._before[-1] + kept)
-        if self.counts:
-            self._lines += line_count(lines.data, lines.begin, lines.end)
+        if self.counts or not self.sieve.wanted:
+            every = line_count(lines.data, lines.begin, lines.end)
+            self._lines += every
+            self._dropped.append(every - kept)
         return True
+
+    def dropped(self, index: int) -> int | None:
+        """How many lines of a chunk are not kept; None where they were not counted yet."""
+        return self._dropped[index] if index < len(self._dropped) else None
 
     @property
     def share(self) -> float:
@@ -147,7 +160,9 @@ class Shown:
         """What a line must pass to be kept."""
         self.base = FilteredLines(file, hidden, counts=counts) if hidden else None
         """All lines but the hidden ones."""
-        self.kept = self.base if self.base and not sieve else FilteredLines(file, self.sieve, counts=counts)
+        self.kept = (
+            self.base if self.base and not sieve else FilteredLines(file, self.sieve, counts=counts, base=self.base)
+        )
 
     @property
     def filtered(self) -> bool:
@@ -170,12 +185,17 @@ class Shown:
             return None
         made = cls(file, sieve, around, hidden, counts=counts)
         if before is not None and before._hidden == hidden:
-            made.base = before.base
+            made.take_base(before.base)
         if made.base and not sieve:
             made.kept = made.base
         elif before is not None and before.sieve == made.sieve:
             made.kept = before.kept
         return made
+
+    def take_base(self, base: FilteredLines | None) -> None:
+        """Go on with what is known of the lines but the hidden ones."""
+        self.base = base
+        self.kept = FilteredLines(self._file, self.sieve, counts=self._counts, base=base)
 
     def anew(self, file: LogFile) -> Shown:
         """The same on a file that has started anew."""

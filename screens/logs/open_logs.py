@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from console.probes.access_log import ALWAYS
 from console.probes.log_time import Clock
 from console.services.logs.clocks import run_clock
 from console.services.logs.own_polls import own_polls
@@ -61,7 +62,7 @@ class OpenLogs:
 def _without_polls(moment: PaneMoment, engine: str) -> LineFilter:
     seen = moment.snapshot.engines.get(engine)
     found = own_polls(moment.session.deployment, seen.node) if seen is not None else None
-    return LineFilter((), (prepared("polls", found),)) if found is not None else LineFilter()
+    return LineFilter((), (prepared("polls", found, ALWAYS),)) if found is not None else LineFilter()
 
 
 def _times(moment: PaneMoment, engine: str, source: LogSource, file: LogFile) -> LogTimes:

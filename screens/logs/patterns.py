@@ -14,6 +14,8 @@ _CROSSING = re.compile(rb"\\[snWDSZAb]|\[\^|\(\?|[*?]\)?\Z")
 _BY_NUMBER = re.compile(rb"\\[xuU0-9]|\(\?")
 """Characters written by number, and flags: these may mean capitals without having any."""
 _NEWLINE = re.compile(rb"\n")
+RARE = 64
+"""Most lines in a part of a log that are looked at one by one for what is not wanted in them."""
 _SPECIAL = frozenset(b"\\.^$*+?{}[]|()")
 
 
@@ -35,6 +37,8 @@ class Pattern:
     """The expression and the rest of its line, for counting in one call; None when it might reach into the next line."""
     hint: re.Pattern[bytes] | None = None
     """A cheaper expression that every line with a match has too: where it is rare, the other is tried on few lines."""
+    always: bytes = b""
+    """A text that every line with a match has."""
     taken_literally: bool = False
     """It was no valid expression, so its characters are looked for as they are."""
 
@@ -58,6 +62,16 @@ class Pattern:
         """Where the lines with it start in a part of the data."""
         where = data.lower() if self.lowers else data
         return (max(begin, where.rfind(b"\n", begin, at) + 1) for at in self._starts(where, begin, end))
+
+    def texts(self, data: bytes | bytearray, begin: int, end: int) -> list[bytes]:
+        """The lines with it in a part of the data."""
+        if self.counter is not self.regex:
+            return [_line(data, at, end) for at in self.lines(data, begin, end)]
+        newline_before, copied = data.rfind, bytes(data)
+        return [
+            copied[max(begin, newline_before(b"\n", begin, found.start()) + 1) : found.end()]
+            for found in self.regex.finditer(data, begin, end)
+        ]
 
     def _starts(self, where: bytes | bytearray, begin: int, end: int) -> Iterator[int]:
         if self.literal:
@@ -140,9 +154,9 @@ def pattern(text: str) -> Pattern:
     return Pattern(text, b"", fold, lowers, regex, counter=counter)
 
 
-def prepared(text: str, regex: re.Pattern[bytes]) -> Pattern:
-    """A pattern of ours whose expression ends at the end of its line; `text` is what it is called."""
-    return Pattern(text, b"", False, False, regex, counter=regex)
+def prepared(text: str, regex: re.Pattern[bytes], always: bytes = b"") -> Pattern:
+    """A pattern of ours whose expression ends at the end of its line; `text` is what it is called, `always` in every match."""
+    return Pattern(text, b"", False, False, regex, counter=regex, always=always)
 
 
 def literal(text: str) -> Pattern:
@@ -184,20 +198,24 @@ class LineFilter:
         """Whether a line is shown."""
         return all(each.search(line) for each in self.wanted) and not self._unwanted(line)
 
-    def scan(self, data: bytes | bytearray, begin: int, end: int, few: int) -> tuple[int, list[int]]:
+    def scan(
+        self, data: bytes | bytearray, begin: int, end: int, few: int, hidden: int | None = None
+    ) -> tuple[int, list[int]]:
         """How many lines of a part of the data are kept, and where they start in it when they are not more than `few`.
 
-        With at most one wanted pattern lines are counted without being taken apart, all but the unwanted among them.
+        With at most one wanted pattern lines are counted without being taken apart, all but the unwanted among them; those
+        are looked for only where wanted ones are not rare. `hidden` is how many unwanted ones there are, where that is known.
         """
         if len(self.wanted) <= 1:
+            rare = max(few, RARE) if self.unwanted else few
             count, found = (
-                self.wanted[0].scan(data, begin, end, few) if self.wanted else (line_count(data, begin, end), [])
+                self.wanted[0].scan(data, begin, end, rare) if self.wanted else (line_count(data, begin, end), [])
             )
-            if self.wanted and count <= few:
+            if self.wanted and count <= rare:
                 starts = [max(begin, data.rfind(b"\n", begin, at) + 1) for at in found]
                 starts = [at for at in starts if not self._unwanted(_line(data, at, end))]
-                return len(starts), starts
-            count -= self._dropped(data, begin, end)
+                return len(starts), starts if len(starts) <= few else []
+            count -= self._dropped(data, begin, end, hidden)
             if count > few:
                 return count, []
         kept = self.kept(bytes(data[begin:end]))
@@ -215,16 +233,23 @@ class LineFilter:
     def _unwanted(self, line: bytes) -> bool:
         return any(each.search(line) for each in self.unwanted)
 
-    def _dropped(self, data: bytes | bytearray, begin: int, end: int) -> int:
+    def _dropped(self, data: bytes | bytearray, begin: int, end: int, hidden: int | None) -> int:
         """How many lines have an unwanted pattern, of those that have the wanted one."""
         if not self.unwanted:
             return 0
         if not self.wanted and len(self.unwanted) == 1:
             return self.unwanted[0].scan(data, begin, end, 0)[0]
-        starts = {at for each in self.unwanted for at in each.lines(data, begin, end)}
-        if not self.wanted:
-            return len(starts)
-        lines = b"\n".join([_line(data, at, end) for at in starts])
+        if len(self.unwanted) == 1:
+            wanted, always = self.wanted[0], self.unwanted[0].always
+            if wanted.literal and wanted.literal in (always.lower() if wanted.lowers else always):
+                return self.unwanted[0].scan(data, begin, end, 0)[0] if hidden is None else hidden
+            dropped = self.unwanted[0].texts(data, begin, end)
+        else:
+            starts = {at for each in self.unwanted for at in each.lines(data, begin, end)}
+            if not self.wanted:
+                return len(starts)
+            dropped = [_line(data, at, end) for at in starts]
+        lines = b"\n".join(dropped)
         return self.wanted[0].scan(lines, 0, len(lines), 0)[0]
 
     def without(self, hidden: LineFilter) -> LineFilter:

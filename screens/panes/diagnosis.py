@@ -73,7 +73,7 @@ class DiagnosisPane(FoldingPane):
         if needle:
             self.empty = f"no failure contains {shown(self.needle)!r}; esc removes the filter"
         self._of_row = {}
-        self.begin_rows()
+        self.folds.begin()
         self.show([*self._rows(moment.snapshot)])
 
     def title(self) -> Line:

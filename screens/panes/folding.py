@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from screens.folds import Folds
 from screens.panes.base import Pane
 from screens.styled_lines import Line, Row, fit, wrap
 
@@ -15,34 +16,25 @@ class FoldingPane(Pane):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.unfolded: set[str] = set()
-        """Keys of the rows that are unfolded."""
-        self._heads: dict[str, str] = {}
-        """Row → the row that it is shown below, or itself where it can be unfolded."""
+        self.folds = Folds()
 
     def unfold(self) -> bool:
         """Show what the row under the cursor stands for, or hide it again; False where nothing unfolds."""
-        head = self._heads.get(self.current.key) if self.current else None
+        head = self.folds.toggle(self.current.key) if self.current else None
         if head is None:
             return False
-        self.unfolded ^= {head}
         if self.moment is not None:
             self.draw_moment(self.moment)
         self.go(head)
         return True
 
-    def begin_rows(self) -> None:
-        """Forget which rows unfold; to be called before they are built anew."""
-        self._heads = {}
-
     def folded(self, key: str, line: Line, below: Iterable[Row]) -> Iterator[Row]:
         """A row with the mark of its fold, and what is below it while it is unfolded."""
-        shown = key in self.unfolded
-        self._heads[key] = key
+        shown = self.folds.offer(key)
         yield Row(key, ((f"{self.pen.opened if shown else self.pen.closed} ", "dim"), *line))
         if shown:
             for row in below:
-                self._heads.setdefault(row.key, key)
+                self.folds.put_below(row.key, key)
                 yield row
 
     def texts(

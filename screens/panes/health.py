@@ -101,7 +101,7 @@ class HealthPane(FoldingPane):
             if needle in f"{each.id} {each.state} {each.cause} {each.node}".casefold()
         ]
         self._select(moment.engines[0].id if len(moment.engines) == 1 else "")
-        self.begin_rows()
+        self.folds.begin()
         self._about = {}
         rows = [*self._link(moment)]
         if engines:
@@ -120,8 +120,8 @@ class HealthPane(FoldingPane):
 
     def _select(self, engine: str) -> None:
         if engine != self._selected:
-            self.unfolded.discard(f"engine/{self._selected}")
-            self.unfolded.add(f"engine/{engine}")
+            self.folds.unfolded.discard(f"engine/{self._selected}")
+            self.folds.unfolded.add(f"engine/{engine}")
             self._selected = engine
 
     def _verdict(self, engines: Sequence[EngineSnapshot], snapshot: ClusterSnapshot) -> Line:
@@ -180,7 +180,8 @@ class HealthPane(FoldingPane):
         rows = [*self.folded(key, line, below)]
         if reason and not beside:
             why = [*self.texts(f"{key}/why", reason, _INDENT, sign.role)]
-            self._heads.update((row.key, key) for row in why)
+            for row in why:
+                self.folds.put_below(row.key, key)
             rows[1:1] = why
         here = PointedRow(first.id, first.cause, others=tuple(each.id for each in fold.engines[1:]))
         for row in rows:

@@ -121,7 +121,7 @@ class PlanPane(FoldingPane):
     def redraw(self) -> None:
         """Make the rows anew; the step that runs stays in sight unless the reader has gone elsewhere."""
         self._counts = self._counted()
-        self.begin_rows()
+        self.folds.begin()
         rows = [*self._rows()]
         self.show(rows)
         if not self._read_by_hand and (here := self._in_sight(rows)) != self.cursor:

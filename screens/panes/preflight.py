@@ -109,7 +109,7 @@ class PreflightPane(FoldingPane):
             )
             pieces = wrap(shown(words), max(30, self.size.width - 2))
             rows += [Row(f"progress/{at}", ((piece, "busy"),)) for at, piece in enumerate(pieces)]
-        self.begin_rows()
+        self.folds.begin()
         heading: Line = ()
         if checks.latest is not None:
             sign, words = verdict(checks.latest)

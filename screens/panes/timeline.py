@@ -65,7 +65,7 @@ class TimelinePane(FoldingPane):
         """Show what happened; `now` is the moment ages are counted to, seconds since the epoch."""
         if self.cursor == 0:
             self.rows = []  # who is at the newest row stays there, not at the entry that was the newest
-        self.begin_rows()
+        self.folds.begin()
         self.show([*self._rows(fold_entries(entries), now)])
 
     def _rows(self, folds: Iterable[_Fold], now: float) -> Iterator[Row]:

@@ -115,7 +115,7 @@ class VerifyPane(FoldingPane):
         """The verdict, the ranks, failed checks, chats by their answers, unfinished chats, and the curl command."""
         key = self.keys.word(BY_ID["verify"]).capitalize()
         self.empty = f"not run; {key} sends test chats through the endpoint, :verify TEXT sends your text"
-        self.begin_rows()
+        self.folds.begin()
         if self.cursor == 0:
             self.rows = []  # a cursor at the verdict stays there when a row appears above
         needle = self.needle.casefold()

@@ -71,7 +71,7 @@ def test_unfolded_every_command_is_whole_at_every_width(plan: Plan, cells: int) 
     made = PlanRows(plan, (), Pen())
     made.unfold_all()
     made.rows(cells)
-    made.opened |= made.folds
+    made.folds.unfolded |= made.folds.offered
     rows = made.rows(cells)
     assert len({row.key for row in rows}) == len(rows)
     assert max(length(row.line) for row in rows) <= cells
@@ -97,7 +97,7 @@ def test_unfolded_every_command_is_whole_at_every_width(plan: Plan, cells: int) 
 )
 def test_folded_a_plan_of_any_size_is_about_a_page(plan: Plan, most: int, cells: int) -> None:
     made = PlanRows(plan, (), Pen())
-    made.opened = set()
+    made.folds.unfolded = set()
     rows = made.rows(cells)
     assert len(rows) <= (most if cells >= 78 else most * 2)
     assert max(length(row.line) for row in rows) <= cells

@@ -435,7 +435,7 @@ async def test_no_word_is_lost_at_60_columns_where_there_is_room_below(tmp_path:
     async with running(session, (60, 24)) as seen:
         await seen.press("Y")
         await seen.sees("not run; Enter sends test chats")
-        assert "asks that" in " ".join(seen.text().split())
+        assert "sends your text" in " ".join(seen.text().split())
         await seen.press("j", "j", "4")
         await seen.sees("5 checks pass")
         checks = (*checks[:3], HealthCheck("model", Grade.FAIL), HealthCheck("works", Grade.SKIPPED))
