@@ -235,6 +235,7 @@ class MainScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """Another size has another arrangement."""
         self.arrangement.fit()
+        self.share_last_line()
         self.call_after_refresh(self.draw)
 
 

@@ -184,7 +184,6 @@ class Arrangement(Controller):
             ("pane-alone", self._mode == "pane-alone" or (one and pane)),
         ):
             screen.set_class(on, name)
-        screen.share_last_line()
         if not tiny and self._focused is not None:
             screen.call_after_refresh(self._focus_again, self._focused)
             self._focused = None
