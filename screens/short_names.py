@@ -7,8 +7,9 @@ from functools import lru_cache
 
 from rich.cells import chop_cells
 
+from console.model.name_ranges import MOST, name_ranges
 from console.model.shortening import first_part
-from screens.styled_lines import width
+from screens.styled_lines import shown, width
 
 _TAILS = (0.6, 0.75, 1.0, 0.4, 0.25)
 """Shares of the room for the end of a name; the end often has the number."""
@@ -47,3 +48,11 @@ def _end(text: str, cells: int) -> str:
         start -= 1
     cut_number = 0 < start < len(text) and text[start - 1].isdigit() and text[start].isdigit()
     return text[start:].lstrip("0123456789") if cut_number else text[start:]
+
+
+def names_in(names: Sequence[str], cells: int) -> str:
+    """Names in short, as many of them as fit into so many cells, the others counted: a range is never cut."""
+    return next(
+        (text for most in range(MOST, 1, -1) if width(text := shown(name_ranges(names, most))) <= cells),
+        shown(name_ranges(names, 1)),
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from screens.charts import bar, heat_cell, sparkline
 from screens.figures import DeviceFigures, LoadFigures, hbm_share, percent, power
-from screens.panes.columns import names_in
+from screens.short_names import names_in
 from screens.styled_lines import Line, Pen, Span, cut, fit, length, plain, width
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from console.model.name_ranges import MOST, name_ranges
-from screens.styled_lines import Line, cut, fit, length, shown, width
+from screens.styled_lines import Line, cut, fit, length, width
 
 T = TypeVar("T")
 
@@ -52,11 +51,3 @@ def table_row(columns: Sequence[Column[T]], item: T) -> Line:
 def widest(texts: Sequence[str], least: int, most: int) -> int:
     """Cells that a column of these texts takes."""
     return min(most, max([least, *(width(text) for text in texts)]))
-
-
-def names_in(names: Sequence[str], cells: int) -> str:
-    """Names in short, as many of them as fit into so many cells, the others counted: a range is never cut."""
-    return next(
-        (text for most in range(MOST, 1, -1) if width(text := shown(name_ranges(names, most))) <= cells),
-        shown(name_ranges(names, 1)),
-    )

@@ -17,9 +17,9 @@ from screens.charts import bar
 from screens.grid.rows import age_words
 from screens.pane_moment import PaneMoment
 from screens.panes.base import PointedRow
-from screens.panes.columns import names_in
 from screens.panes.folding import FoldingPane
 from screens.panes.link_rows import link_rows
+from screens.short_names import names_in
 from screens.styled_lines import Line, Pen, Row, Span, fit, join, length, shown, width
 from screens.themes import GRADES, Sign, sign_of, signs_of
 

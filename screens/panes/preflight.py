@@ -16,8 +16,9 @@ from screens.actions import bindings
 from screens.background_work import set_off
 from screens.grid.rows import age_words
 from screens.pane_moment import PaneMoment
-from screens.panes.columns import names_in, widest
+from screens.panes.columns import widest
 from screens.panes.folding import FoldingPane
+from screens.short_names import names_in
 from screens.styled_lines import Line, Pen, Row, Span, fit, join, shown, wrap
 from screens.themes import GRADES, STATES, Sign
 from screens.widgets import Verbs

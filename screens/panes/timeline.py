@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from console.model.name_ranges import in_order, name_ranges
 from screens.grid.rows import age_words
-from screens.panes.columns import names_in
 from screens.panes.folding import FoldingPane
+from screens.short_names import names_in
 from screens.styled_lines import Line, Row, fit, length
 
 NEAR = 3

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from console.model.snapshot import Device, Process
-from screens.panes.columns import Column, fitting, names_in, table_row
+from screens.panes.columns import Column, fitting, table_row
 from screens.panes.device_history import STEPS, DeviceHistory
+from screens.short_names import names_in
 from screens.styled_lines import plain
 from tests.screens.fakes import NOW, FakeSession
 from tests.screens.seen import LARGE, SMALL, running
