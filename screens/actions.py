@@ -1,4 +1,4 @@
-"""The one table of everything an operator can do: it feeds key bindings, footer, help, command line and documents.
+"""The table of all actions of an operator. Key bindings, footer, help, command line and documents are made from it.
 
 What an action does is not here; each widget and part of the screen maps the ids it knows to its own methods.
 """

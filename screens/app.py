@@ -238,7 +238,7 @@ async def _deliver(app: ConsoleApp, typed: TypedKey) -> None:
     if isinstance(event, events.Key):
         if not app.fleet.opened and event.key in TEXT_FOLLOWS:
             app.order.hold(typed)  # a prompt that cannot open yet, and the text for it
-            app.interaction.notify("a moment: still opening; what is typed now is kept", timeout=2)
+            app.interaction.notify("still opening; keys typed now are kept", timeout=2)
             return
         if app.passing.over():
             app.clear_notifications()

@@ -1,4 +1,4 @@
-"""The base of single lines of the main screen, and the footer. Each repaints only when its text changes."""
+"""One-line widgets of the main screen, such as the footer. Each repaints only when its text changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures drawn as pictures: a bar, a sparkline, a strip of fills. Pure.
+"""Draws values as bars, sparklines and strips of fill levels. Pure.
 
 Each takes exactly the cells it is given and has a twin in ASCII. Braille dots are of neutral width in every terminal, block
 elements are not. Unknown is blank, and never drawn like zero.

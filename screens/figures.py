@@ -1,4 +1,4 @@
-"""What devices do together: HBM, AICore, heat and power of a node, a group or the whole deployment. Pure; unknown is None."""
+"""Sums device figures: HBM, AICore, temperature and power of a node, a group or the deployment. Pure; unknown is None."""
 
 from __future__ import annotations
 

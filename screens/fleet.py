@@ -1,4 +1,4 @@
-"""The clusters that are open together, and the selected one. It knows neither rows nor keys.
+"""The open clusters, and the selected one. Does not know rows or keys.
 
 A snapshot, a plan and an assignment belong to one cluster; "the session" is that of the selected cluster.
 """

@@ -1,4 +1,4 @@
-"""The figures of the header: engines by state, how far a start is, and how busy and full the deployment is."""
+"""The figures of the header: engines by state, the progress of a start, load and KV cache of the deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says things to the operator and asks them, over whatever is on the screen. It knows no cluster."""
+"""Shows messages and questions to the operator, above all other widgets. Does not know clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys as the operator has them: the table's own, or others by action id; and the table written out for documents.
+"""The keys of each action: the default keys, or those of `keys.yaml`. Also writes the table for the documents.
 
 Reading a keys file is the command line's job: here comes a mapping of action id to keys, as Textual names them.
 """

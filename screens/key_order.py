@@ -1,4 +1,4 @@
-"""Lets every key have its whole effect before the next key is looked at. Does not know what keys mean.
+"""Processes each key completely before the next one. Does not know what keys mean.
 
 Textual chooses the widget for a key when the key arrives, and runs the key's binding only after the key went through the
 queues of that widget and its parents. In a burst, as a slow link or a paste delivers it, the text behind a key that opens a

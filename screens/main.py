@@ -1,4 +1,4 @@
-"""The main screen: header, grid, tabs with panes, footer; it takes snapshots to what is visible and keys to what they mean."""
+"""The main screen: header, grid, tabs with panes, footer. It gives snapshots to the visible widgets and keys to their actions."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class MainScreen(Screen[None]):
         action = BY_ID[name]
         if not self.fleet.opened:
             early = {"quit": self.leave, "quit-now": self.leave, "interrupt": self.interaction.explain_quit}
-            early.get(name, lambda: self.interaction.notify("a moment: still opening", timeout=2))()
+            early.get(name, lambda: self.interaction.notify("still opening; try again in a moment", timeout=2))()
             return
         if (action.danger or action.guarded) and self.interaction.key_times.burst:
             self.interaction.warn(TOO_FAST)

@@ -1,4 +1,4 @@
-"""How the console looks and how much it may send."""
+"""The options of the screen: appearance, and how often it redraws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pane draws: a snapshot, and what the operator's cursor is on."""
+"""The data that a pane draws: a snapshot, and the selected row."""
 
 from __future__ import annotations
 

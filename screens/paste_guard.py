@@ -1,4 +1,4 @@
-"""Tells a person's keys from a burst: pasted or mistyped text must never set an operation going.
+"""Detects a burst of keys, because pasted text must never start an operation.
 
 Knows nothing of what keys mean.
 """

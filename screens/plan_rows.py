@@ -1,4 +1,4 @@
-"""The rows of a plan: its summary, then its steps, folded; what is unfolded, and where a searched text stands. Draws nothing."""
+"""The rows of a plan: its summary, then its folded steps; which rows are unfolded, and where a search matches. Draws nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line at the bottom where an operator types a command, a search or a filter; it replaces the footer while it is open."""
+"""The prompt at the bottom, where an operator types a command, a search or a filter. It replaces the footer while it is open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a front end needs of the services, as small protocols: the real session and the tests' double both fit.
+"""The protocols of the services that the screen uses; the session and the fake session of tests implement them.
 
 No code enters here.
 """

@@ -1,4 +1,4 @@
-"""Names that are too long for their column, shortened where they tell least: names that differ stay different. Pure."""
+"""Shortens names that are too long for their column; different names stay different. Pure."""
 
 from __future__ import annotations
 

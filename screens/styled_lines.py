@@ -1,4 +1,4 @@
-"""Styled lines as plain data, and how they become strips: the one place where text meets cells.
+"""Styled lines as plain data, and their conversion to strips. Only this module computes the cells of a text.
 
 A line is a tuple of spans `(text, role)`. Text that came from a node passes `shown()` first. No widget enters here.
 """

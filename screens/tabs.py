@@ -1,4 +1,4 @@
-"""The two lines between grid and pane: the tabs in their parts, and the title of the open pane."""
+"""The two lines between grid and pane: the tabs, and the title of the open pane."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of what is on the main screen: it draws lines itself, repaints only changed rows, maps action ids to methods.
+"""The base of the widgets of the main screen: they draw lines, repaint only changed rows, and map action ids to methods.
 
 Widgets here keep no connection and start no work on a node; they draw what they are given.
 """

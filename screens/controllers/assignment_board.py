@@ -77,7 +77,7 @@ class AssignmentActions(Controller):
         return self._do(session, session.fill, "no group lacks a node that is free for it")
 
     def _only_fill(self, names: Sequence[str]) -> bool:
-        return self._warn(f"fill takes no names; :assign gives chosen nodes (not {', '.join(names)})")
+        return self._warn(f"fill takes no names; :assign assigns chosen nodes (not {', '.join(names)})")
 
     def reset(self, groups: Sequence[str]) -> bool:
         """Give a group the size its layout says."""

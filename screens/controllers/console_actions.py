@@ -79,7 +79,7 @@ class ConsoleActions(Controller):
     def freeze(self) -> None:
         """Hold the screen still, or let it go on."""
         if self.fleet.freeze():
-            self.interaction.notify(f"held still at {time.strftime('%H:%M:%S')}; Z goes on", timeout=3)
+            self.interaction.notify(f"frozen at {time.strftime('%H:%M:%S')}; Z unfreezes", timeout=3)
 
     def _switch_mouse(self) -> None:
         now = self.terminal.switch_mouse()

@@ -58,7 +58,7 @@ class EngineActions(Controller):
             target = engine_words(chosen)
             self.plans.offer(verb, target, lambda: operator.prepare(verb, chosen), asked=chosen, marks=marks)
         elif self.fleet.session.deployment.layout.chosen:
-            self.interaction.warn("no engine here: give the node to a group first (a)")
+            self.interaction.warn("no engine here; press a to assign the node to a group")
         else:
             self.choose_layout()
 

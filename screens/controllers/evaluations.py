@@ -156,7 +156,7 @@ class EvaluationActions(Controller):
             record = await evaluator.measure(plan, lambda progress: None, confirmed=True)
             return record.clean
         key = await evaluator.start(plan, confirmed=True)
-        self.interaction.notify(f"{key.engine} runs on {shown(plan.node)}; it goes on when you leave", timeout=4)
+        self.interaction.notify(f"{key.engine} runs on {shown(plan.node)}; it continues after you quit", timeout=4)
         return not wait or (await evaluator.watch.wait(key, lambda progress: None)).clean
 
     def cancel_here(self) -> None:
@@ -180,7 +180,7 @@ class EvaluationActions(Controller):
             worker = self._work.get(live.key)
             if worker is not None:
                 worker.cancel()
-            self.interaction.notify("cancelled; nothing is sent any more", timeout=4)
+            self.interaction.notify("cancelled; no more requests are sent", timeout=4)
             return
         try:
             result = await self.fleet.session.evaluator.cancel(live.key, live.node)

@@ -1,4 +1,4 @@
-"""Logs by key and by command: which engines are merged, and which line, time or run is shown."""
+"""The keys and commands of logs: they choose the merged engines, and the shown line, time or run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class LogActions(Controller):
             return
         chosen = named or self._of_grid()
         if len(chosen) < 2:
-            self.interaction.notify("one engine alone: mark several (space), or stand on a group of several")
+            self.interaction.notify("only one engine here: mark several with space, or select a group of several")
             return
         pane.merge(chosen)
         self.open()

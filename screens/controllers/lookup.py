@@ -1,4 +1,4 @@
-"""What is read and copied of the row under the cursor, and the way back."""
+"""Actions that read or copy the row under the cursor, and the action `back`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Lookup(Controller):
             engines = self.grid.chosen_engines()
             engine = engines[0] if engines else None
         if engine is None:
-            self.interaction.notify("no engine here: give the node to a group first (a)")
+            self.interaction.notify("no engine here; press a to assign the node to a group")
             return
         try:
             text = self.fleet.session.command_text(engine)

@@ -1,4 +1,4 @@
-"""Maintains nodes from the screen: the plans for containers, weights and tuning, shown, confirmed and run like any other."""
+"""Maintains nodes from the screen: the plans for containers, weights and tuning are shown, confirmed and run as all plans are."""
 
 from __future__ import annotations
 

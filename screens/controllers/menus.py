@@ -1,4 +1,4 @@
-"""Lists of actions and commands to search and to choose from; what is chosen is run."""
+"""Lists of actions and commands to search; the chosen one runs."""
 
 from __future__ import annotations
 

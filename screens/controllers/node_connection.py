@@ -1,4 +1,4 @@
-"""How the node under the cursor is reached: a shell in this terminal, connecting again, its host key."""
+"""The connection to the node under the cursor: open a shell, connect again, trust its host key."""
 
 from __future__ import annotations
 

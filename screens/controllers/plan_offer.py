@@ -1,4 +1,4 @@
-"""Shows a plan, asks, and runs it in the plan pane: the one way from the screen to a change on a node."""
+"""Shows a plan, asks for its confirmation, and runs it in the plan pane. The screen changes nodes in no other way."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class ReplayControls(Controller):
     def _do(self, act: Callable[[ReplayPosition], None]) -> None:
         position = self.fleet.replay
         if position is None:
-            self.interaction.notify("this is no replay; one starts with --replay FILE")
+            self.interaction.notify("this is not a replay; --replay FILE opens one")
             return
         try:
             act(position)

@@ -1,4 +1,4 @@
-"""Restart policies on the screen: the plan they run is shown like any other, and can be held."""
+"""Restart policies on the screen: their plans are shown as all plans are; automatic restarts can be paused."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class RestartPolicies(Controller):
             return
         restarts.paused = not restarts.paused
         words = "paused: this console restarts nothing" if restarts.paused else "resumed"
-        self.interaction.notify(f"restart policies are {words}; other open consoles decide for themselves")
+        self.interaction.notify(f"restart policies are {words}; other open consoles keep their own setting")
         self.draw()

@@ -1,4 +1,4 @@
-"""The state of the cluster in full, to read: what the header has to shorten. Nothing is asked of a node."""
+"""The full state of the cluster as text, because the header shortens it. Asks no node."""
 
 from __future__ import annotations
 

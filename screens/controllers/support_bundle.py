@@ -1,4 +1,4 @@
-"""One key gathers what somebody else needs to help into one masked file on this machine, as `support-bundle` does."""
+"""Writes a support bundle on this machine, as the command `support-bundle` does."""
 
 from __future__ import annotations
 

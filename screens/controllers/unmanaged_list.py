@@ -1,4 +1,4 @@
-"""The list of processes that no console keeps, and what can be done with one. Nothing is done here: a plan is shown."""
+"""The list of unmanaged processes, from which the plan to stop one is opened."""
 
 from __future__ import annotations
 

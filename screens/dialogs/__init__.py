@@ -1,1 +1,1 @@
-"""Dialogs: the safe choice has the focus, nothing is heard in the first moments, Enter alone never acts on a node."""
+"""Dialogs: the safe choice has the focus, keys are ignored in the first moments, and Enter alone never changes a node."""

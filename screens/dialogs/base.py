@@ -1,4 +1,4 @@
-"""What all dialogs share: the frame, the guard, scrolling the text from wherever the focus is."""
+"""The base of all dialogs: the frame, the paste guard, and scrolling with any focus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dialog with a list to choose from, searched by typing: help, action menus, groups. It gives back the key of a row."""
+"""A dialog with a list that is searched by typing: help, action menus, groups. It returns the key of the chosen row."""
 
 from __future__ import annotations
 

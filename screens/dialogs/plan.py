@@ -1,4 +1,4 @@
-"""The plan dialog: a summary of what would be run, its steps folded, and what must be pressed or typed to start it.
+"""The plan dialog: the summary of a plan, its folded steps, and the confirmation that starts it.
 
 It opens at once and is filled when the plan is there. It gives back the plan with what was typed to confirm it, or None.
 """
@@ -117,7 +117,7 @@ class PlanDialog(Dialog[Confirmed]):
         self.query_one("#typed", Input).display = False
         self.query_one("#confirm", Button).display = False
         self.body.focus()
-        self.say(self._title(), ((("working out the plan ...", "busy"),),), (("esc", "key"), (" cancel", "dim")))
+        self.say(self._title(), ((("preparing the plan ...", "busy"),),), (("esc", "key"), (" cancel", "dim")))
         set_off(self, "fill", self._fill)
 
     async def _fill(self) -> None:

@@ -1,4 +1,4 @@
-"""A dialog that only shows text: a description, a refusal, an error with its hint."""
+"""A dialog that only shows text: a description, or an error with its hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grave question: answered only by typing, by hand and in full, what it names. Cancel has the focus."""
+"""A question before a destructive change: the operator confirms by typing a given name by hand. Cancel has the focus."""
 
 from __future__ import annotations
 

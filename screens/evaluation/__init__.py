@@ -1,1 +1,1 @@
-"""What the evaluation pane shows: runs, one run, two compared, a sweep, the figures to reach."""
+"""The views of the evaluation pane: all runs, one run, a comparison of two, a sweep, the target figures."""

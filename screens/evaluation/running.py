@@ -1,4 +1,4 @@
-"""Evaluations that go on now, on nodes and here, as the screen lists them. It asks what is known already, never a node."""
+"""The list of running evaluations, on nodes and on this machine, from known data. Asks no node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The views of the evaluation pane as rows: the table of runs, one run, two compared, a sweep, the figures to reach. Pure."""
+"""The views of the evaluation pane as rows: all runs, one run, a comparison of two, a sweep, the target figures. Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The grid: from a snapshot to rows, in which order, with cursor and marks."""
+"""The grid: the rows of a snapshot, their order, the cursor and the marks."""

@@ -1,4 +1,4 @@
-"""The rows of several clusters under one another, each below a line of its own; a key says which cluster its row is of. Pure.
+"""The rows of several clusters, each cluster below its own line; the key of a row names its cluster. Pure.
 
 With one cluster there is no such line, and keys are as `grid_rows` makes them.
 """

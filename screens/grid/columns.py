@@ -1,4 +1,4 @@
-"""The columns of the grid: what each draws of a row, and which of them have room. Pure.
+"""The columns of the grid: how each draws a row, and which columns fit. Pure.
 
 Columns get room in the order of their use until the width is spent: first what is wrong, then load, then the machine. A
 column that would be empty in every row is left out. Unknown values are blank or `?`, never 0.

@@ -341,7 +341,7 @@ class Grid(FoundRows):
     def _markable(self, key: str, *, whole: bool = False) -> bool:
         """Marks are of one cluster, for acts never span two; says so where that is not known."""
         if self.marked_in not in ("", self.cluster):
-            self.notify(f"marks are in {shown(self.marked_in)}: - takes them away", severity="warning", markup=False)
+            self.notify(f"marks are in {shown(self.marked_in)}; - removes them", severity="warning", markup=False)
             return False
         if not whole and not self._can_be_marked(key):
             self.notify("* marks all rows of this cluster", markup=False, timeout=3)

@@ -1,4 +1,4 @@
-"""Which rows the grid has, in which order: nodes or groups, the engines that unfold below them, filtered and sorted. Pure."""
+"""The rows of the grid and their order: nodes or groups with the engines below them, filtered and sorted. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the grid is looked at, what its rows are called, and the words for ages, ranks and states. Pure."""
+"""The view settings of the grid, the keys of its rows, and the texts for ages, ranks and states. Pure."""
 
 from __future__ import annotations
 

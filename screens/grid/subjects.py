@@ -1,4 +1,4 @@
-"""From nodes, groups and engines of a snapshot to what their rows show. Pure."""
+"""Makes the content of rows from the nodes, groups and engines of a snapshot. Pure."""
 
 from __future__ import annotations
 

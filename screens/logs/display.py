@@ -1,4 +1,4 @@
-"""How the log pane draws lines: wrapped, numbered, folded, with which times, moved sideways. What they say stays the same."""
+"""How the log pane draws lines: wrapped, numbered, folded, with times, scrolled sideways. The content stays the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log pane says where it has no line to show: why, and what makes one."""
+"""The message of an empty log pane: why it is empty, and what to do."""
 
 from __future__ import annotations
 

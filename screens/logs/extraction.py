@@ -1,4 +1,4 @@
-"""Taking lines out of a log: to the clipboard by selecting lines, to a file, into a pager."""
+"""Copies lines of a log: selected lines to the clipboard, or the log to a file or a pager."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Extraction:
                 saving.page, view.file.path, view.file.size, view.shown, top, path, view.file.gap
             )
             if made.left_out:
-                self._view.notify(f"{made.left_out} bytes far from here are not in it", markup=False)
+                self._view.notify(f"{made.left_out} bytes far from this line are left out", markup=False)
             return made.line
         assert isinstance(view, Merged)
         top_spot = next(iter(view.seen()), None)

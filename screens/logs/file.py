@@ -1,4 +1,4 @@
-"""A log file read by byte offset: where lines start and end, without ever loading the file.
+"""Reads a log file by byte offset: finds where lines start and end, and never loads the file.
 
 A line starts at offset 0, after each newline, and at the end of each whole chunk that has no newline at all. The last rule
 bounds the work on a file of one endless line, and depends only on bytes that never change, so that line numbers do not either.

@@ -1,4 +1,4 @@
-"""Filters of a log: text that lines must have or must not have, added one by one, and lines shown around what is kept."""
+"""Filters of a log: texts that lines must or must not have, added one by one, and the number of lines shown around each."""
 
 from __future__ import annotations
 
@@ -55,4 +55,4 @@ class Filters:
         lines = min(lines, MOST_AROUND)
         self._view.sift(self._view.sieve, lines)
         if not self._view.sieve:
-            self._view.notify(f"{lines} lines around what a filter keeps; & starts a filter", markup=False)
+            self._view.notify(f"{lines} lines around each filtered line; & adds a filter", markup=False)

@@ -1,4 +1,4 @@
-"""One line of a log as styled pieces: progress bars collapsed, levels coloured, hits shown. It reads no file."""
+"""One line of a log as styled pieces: progress bars shortened, levels coloured, search results highlighted. Reads no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A view of several logs by time: how the reader moves in it, searches, filters and selects. No widget."""
+"""A view of several logs by time, with moves, search, filters and selection. No widget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Going about in a log: rows, pages, ends, moments, lines by number, hits, errors, marks; a selection's end moves the same."""
+"""Moves in a log: by rows and pages, to the ends, times, line numbers, search results, errors and marks."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Navigation:
             return
         looked_for = wanted or view.needle
         if looked_for is None:
-            self._view.notify("nothing is searched for; / starts a search", markup=False)
+            self._view.notify("no search yet; / starts one", markup=False)
             return
         where = "below" if forward else "above"
         self._hunt(looked_for, forward=forward, otherwise=f"no more {looked_for.text} {where}")

@@ -1,4 +1,4 @@
-"""What the log pane has open: one log, or several merged, with where their bytes come from. It draws nothing."""
+"""The open logs of the log pane: one log, or several merged ones, and the files of their bytes. Draws nothing."""
 
 from __future__ import annotations
 

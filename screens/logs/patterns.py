@@ -1,4 +1,4 @@
-"""Which lines of a log are wanted: patterns in and out. Files do not enter here.
+"""Patterns that decide which lines of a log are shown. Does not read files.
 
 A pattern is a regular expression on the bytes of the file, as `grep -E` would see them; lower case finds both cases.
 """

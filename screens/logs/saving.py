@@ -1,4 +1,4 @@
-"""Writing lines of logs to a file: the operator's own, byte for byte, or a clean one for a pager. Runs beside the screen.
+"""Writes lines of logs to a file: byte for byte for the operator, or cleaned for a pager. Runs in the background.
 
 A terminal or a pager sees only what has passed the sanitiser; a saved log is for tools and keeps every byte of the node's.
 """

@@ -1,4 +1,4 @@
-"""Looking through a log for a pattern, one chunk at a time, so that the screen is never kept waiting."""
+"""Searches a log for a pattern, one chunk at a time, so that the screen does not wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several logs with what is done to them in the background: filtering, and counting what a search finds. No place, no rows."""
+"""Several logs with their background work: filtering, and counting search results. Holds no position and no rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding a moment in a log by halving: its stamps only grow. What a stamp means is `console.probes.log_time`'s to say."""
+"""Finds a time in a log by bisection, because its time stamps only grow. `console.probes.log_time` reads the stamps."""
 
 from __future__ import annotations
 

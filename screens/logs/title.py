@@ -1,4 +1,4 @@
-"""The title of the pane while a log is shown: whose log, which run, what is filtered and searched, where the reader is."""
+"""The title of the log pane: the engine, the run, filter and search, and the position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every view of logs has: how lines are drawn, what is looked for and where that stands, marks, a selection.
+"""The base of all views of logs: how lines are drawn, the search and its result, marks, the selection.
 
 It knows no file. A spot is what a view calls a line: an offset in one log, or a log and an offset in a view of several.
 """

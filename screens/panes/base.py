@@ -1,4 +1,4 @@
-"""What a pane is given and what it must offer. A pane draws; it asks nothing of a node."""
+"""The base of all panes: the data that a pane gets, and the methods that it must have. A pane asks no node."""
 
 from __future__ import annotations
 

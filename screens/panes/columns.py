@@ -1,4 +1,4 @@
-"""Tables of a pane: columns with a width and an importance, of which the least important ones go until the rest fits. Pure."""
+"""Tables of a pane: columns with a width and a rank; the least important columns are left out until the rest fits. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each device did in the last two minutes, kept from the snapshots that pass: for the curves of the NPU pane."""
+"""The load of each device in the last two minutes, from snapshots, for the curves of the NPU pane."""
 
 from __future__ import annotations
 

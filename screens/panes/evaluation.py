@@ -1,4 +1,4 @@
-"""The evaluation pane: what runs, what was measured, and the views one opens from there. It starts and cancels nothing."""
+"""The evaluation pane: running evaluations, results, and their views. Starts and cancels nothing."""
 
 from __future__ import annotations
 
@@ -167,7 +167,11 @@ class EvaluationPane(Pane):
         engines = {each.key.run: each.key.engine for each in self.live() if each.node}
         engines |= {each.run: _engine(each) for each in self.records}
         if run is None or not engines.get(run):
-            self.app.notify("no log: it is the built-in generator's, or no run is here", markup=False, timeout=4)
+            self.app.notify(
+                "no log here: select a run on a node; the built-in load generator writes no log",
+                markup=False,
+                timeout=4,
+            )
             return
         self.on_log(engines[run], run)
 

@@ -1,4 +1,4 @@
-"""The events pane: what happened, as a time line."""
+"""The events pane: a time line of events."""
 
 from __future__ import annotations
 

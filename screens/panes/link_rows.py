@@ -1,4 +1,4 @@
-"""Why a node is not connected and what to do about it: every word, on as many lines as it takes."""
+"""The full reason why a node is not connected, and what to do, on as many lines as needed."""
 
 from __future__ import annotations
 

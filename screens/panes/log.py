@@ -1,4 +1,4 @@
-"""The log pane: the local copies of engines' logs with the keys to read them. What each key does is in `screens.logs`."""
+"""The log pane: the local copies of the logs of engines, and the keys to read them. `screens.logs` does the work."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class LogPane(LogView, can_focus=True):
         if self.moment is None or self.engine is None:
             return
         if self.several:
-            self.notify("merged logs are of the current runs; M shows one engine alone", markup=False)
+            self.notify("merged logs show the current runs; M shows one engine alone", markup=False)
             return
         runs = self.moment.session.logs.runs(self.engine)
         current = self.run_name or (runs[0] if runs else None)

@@ -1,4 +1,4 @@
-"""The NPU pane: whether the devices of a node are healthy, then every device with its load, its last two minutes and its user."""
+"""The NPU pane: the health of the devices of a node, then each device with its load, recent load and user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan pane: the running or last plan, stage by stage, with what became of each step."""
+"""The plan pane: the running or last plan, stage by stage, with the outcome of each step."""
 
 from __future__ import annotations
 

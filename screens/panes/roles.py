@@ -1,4 +1,4 @@
-"""The roles pane: the layout as a board of groups and places, what each place would run, and every rule that does not hold.
+"""The roles pane: the groups of the layout with their places, the ranks of each place, and all rules that do not hold.
 
 Order within a group is rank order, so places can be moved. Nothing here touches a node: an assignment is only written down.
 """
@@ -141,13 +141,15 @@ class RolePane(Pane):
         """Give the place another node, or a first one."""
         group = self.group_here
         if group is None or self.moment is None:
-            self.notify("no place here; move to a place of a group, or A fills what lacks nodes", markup=False)
+            self.notify("no place here; select a place of a group, or press A to fill all groups", markup=False)
             return
         deployment = self.moment.session.deployment
         members, found = deployment.assignment.of(group), self._place()
         index = found[1] if found else len(members)
         if found is None and index >= deployment.layout.groups[group].nodes:
-            self.notify(f"{shown(group)} has its nodes; move to the place whose node is to be another", markup=False)
+            self.notify(
+                f"{shown(group)} has all its nodes; select the place whose node you want to change", markup=False
+            )
             return
         self.on_place(group, members[index] if index < len(members) else None)
 

@@ -1,4 +1,4 @@
-"""A pane that is a time line: newest first, a line between days, the age of each row, and equal entries as one that unfolds."""
+"""The base of time line panes: the newest entry first, a line between days, ages, and equal entries as one row that unfolds."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ async def test_enter_on_a_group_fills_its_empty_place_or_says_that_there_is_none
     async with running(session) as seen:
         await to_place(seen, "group/decode")
         await seen.press("enter")
-        await seen.sees(lambda: "decode has its nodes" in seen.toasts())
+        await seen.sees(lambda: "decode has all its nodes" in seen.toasts())
         await command(seen, "take d1")
         await to_place(seen, "group/decode")
         await seen.press("enter")

@@ -69,7 +69,7 @@ async def test_marks_are_of_one_cluster_and_acts_wait_for_it(tmp_path: Path) -> 
         await seen.press("g", "j", "space")
         await seen.command("cluster east")
         await seen.press("j", "space")
-        await seen.sees(lambda: "marks are in lab: - takes them away" in seen.toasts())
+        await seen.sees(lambda: "marks are in lab; - removes them" in seen.toasts())
         await seen.press("asterisk", "x")
         await seen.sees(lambda: "marks are in lab, the cursor is not" in seen.toasts())
         assert seen.session.operator.asked == other.operator.asked == []

@@ -138,7 +138,7 @@ async def test_what_is_typed_while_a_plan_is_worked_out_counts_for_nothing_and_t
     monkeypatch.setattr(type(session.operator), "prepare", slowly)
     async with running(session, step=0.1) as seen:
         await seen.press("x")
-        await seen.sees("working out the plan")
+        await seen.sees("preparing the plan")
         seen.clock.now += 1.0
         await seen.type("north")
         await seen.press("enter")

@@ -55,7 +55,7 @@ async def test_a_replay_is_labelled_and_moves_by_keys(
 async def test_time_keys_elsewhere_say_that_this_is_no_replay(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
         await seen.press("f7")
-        await seen.sees(lambda: "this is no replay" in seen.toasts())
+        await seen.sees(lambda: "this is not a replay" in seen.toasts())
 
 
 @pytest.mark.parametrize("content", [None, b"", b"name: lab\n"], ids=["no file", "empty", "a cluster file"])
