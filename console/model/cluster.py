@@ -78,7 +78,8 @@ class Node(Written):
     env_file: str | None = None
     """File that is sourced before an engine starts; the default is the CANN environment, if it exists."""
     http: Literal["tunnel", "direct"] = "tunnel"
-    """How the console reaches the HTTP port of engines: through the SSH connection, or directly from the jump host."""
+    """How the built-in load generator reaches the HTTP port of engines: through the SSH connection, whose sshd must allow port
+    forwarding, or directly from the jump host. Everything else is asked on the node."""
 
     @field_validator("hardware", mode="before")
     @classmethod

@@ -10,13 +10,14 @@ import json
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from console.node.cadence import until_next
 from console.node.frames import Header
 from console.node.http_exchange import Exchange, HttpRequest, Outcome
 from console.node.http_loop import HttpLoop, Timer
 from console.node.metrics_text import Unreadable, figures, wanted_lines
 from console.node.request_error import RequestError
 
-GATHER_S = 4.0
+GATHER_S = 0.5
 """Longest time until repeated answers are sent; they also show that the questions are asked."""
 MIN_EVERY_S = 0.05
 MAX_TIMEOUT_S = 3600.0
@@ -28,7 +29,7 @@ MAX_TEXT = 500
 MAX_MODELS = 256
 MAX_MODEL = 1000
 STEP_S = 0.02
-"""Smallest change of the time of an answer that is news."""
+"""Smallest change of the time of an answer that is news, where the time is shown; for longer times it is their double."""
 STATUS, TEXT, MODELS, FIGURES, OPEN = WANTS = ("status", "text", "models", "figures", "open")
 """What is wanted of an answer: only its status, its text, the ids of a list of models, figures of metrics, an open port."""
 BODY = "body"
@@ -159,19 +160,21 @@ class Questions:
         standing.exchange.begin()
 
     def _later(self, standing: _Standing) -> None:
-        """Ask again at the next interval, counted from the last answer."""
+        """Ask again at the next interval, together with the other questions."""
         if standing.exchange is not None:
             return
         if standing.timer is not None:
             standing.timer.cancel()
-        standing.timer = self._loop.after(standing.every_s, lambda: self._now(standing))
+        standing.timer = self._loop.after(until_next(standing.every_s), lambda: self._now(standing))
 
     def _answered(self, standing: _Standing, outcome: Outcome) -> None:
         standing.exchange = None
         said = standing.wanted_part(outcome)
         news = (outcome.status, outcome.error[:MAX_TEXT], said)
-        step = max(STEP_S, standing.shown_s)
-        if news != standing.shown or abs(outcome.took_s - standing.shown_s) > step:
+        timed = standing.want in (STATUS, OPEN) and abs(outcome.took_s - standing.shown_s) > max(
+            STEP_S, standing.shown_s
+        )
+        if news != standing.shown or timed:
             standing.times = standing.times + 1 if news == standing.shown else 1
             standing.shown, standing.shown_s = news, outcome.took_s
             self._send(standing.number, outcome, said)

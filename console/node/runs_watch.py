@@ -1,4 +1,4 @@
-"""Pushes the complete list of runs after changes, and regularly to show that the node is alive."""
+"""Pushes the complete list of runs after changes, and which logs grew, regularly to show that the node is alive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from console.node.threads import start
 from console.node.unmanaged_processes import UnmanagedProcess, look
 
 HEARTBEAT_S = 4.0
-"""Longest time between two lists, so that silence means a dead link."""
+"""Longest time between two pushes, so that silence means a dead link."""
+GROWING = ("log_size", "log_at")
+"""What changes in the report of a run while it only writes."""
 
 
 class RunsWatch:
@@ -74,14 +76,16 @@ class RunsWatch:
             return look(self._observer.seen, cookies, self._holders)
 
     def _run(self) -> None:
-        before: object = None
+        before: Dict[str, Any] = {}
         sent_at = 0.0
         while True:
             body = self._body()
             now = time.monotonic()
             if body != before or now - sent_at >= HEARTBEAT_S:
+                logs = grown(before, body)
+                said = dict(body, push="runs") if logs is None else {"push": "grown", "logs": logs}
                 before, sent_at = body, now
-                self._push(dict(body, push="runs", clock=time.time()), b"")
+                self._push(dict(said, clock=time.time()), b"")
             self._wake.wait(self._every_s)
             self._wake.clear()
 
@@ -103,3 +107,18 @@ class RunsWatch:
         body = fitted([as_state(each, any(weight(each)[:2])) for each in first], unmanaged)
         body["runs"].sort(key=lambda each: each["key"])
         return dict(body, error="", hint="")
+
+
+def grown(before: Dict[str, Any], after: Dict[str, Any]) -> Optional[List[List[Any]]]:
+    """[place in the list, size of the log, time of its last change] of runs that only wrote; None when anything else changed."""
+    if not before or before["error"] or len(before["runs"]) != len(after["runs"]):
+        return None
+    found: List[List[Any]] = []
+    for place, other in enumerate(after["runs"]):
+        one = before["runs"][place]
+        if one != other:
+            if dict(one, **{name: other[name] for name in GROWING}) != other:
+                return None
+            found.append([place, *(other[name] for name in GROWING)])
+    rest = [{name: value for name, value in body.items() if name != "runs"} for body in (before, after)]
+    return found if rest[0] == rest[1] else None

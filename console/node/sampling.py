@@ -1,7 +1,7 @@
 """Runs commands with a deadline: probes on a cadence, never one twice at once, and single commands on request.
 
 Every command leads a process group of its own, which is killed when its time is over or the helper ends. What a command
-prints is passed on as bytes and never looked into.
+prints is passed on as bytes and never looked into. A probe that prints the same again sends no bytes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import signal
 import subprocess
 import threading
 import time
+import zlib
 from typing import Any, Callable, Dict, List, Set, Tuple
 
+from console.node.cadence import until_next
 from console.node.threads import start
 
 MAX_BYTES = 4 * 1024 * 1024
 PROBE_BYTES = 1024 * 1024
+PACK_BYTES = 512
+"""Longer output of a probe is sent compressed: a table of npu-smi becomes a tenth."""
 LEAVE_ALONE_S = 60.0
 """The longest pause after a probe that was cut off."""
 CUT_OFF = (None, 124, 137)
@@ -214,17 +218,26 @@ class Sampler:
         every, timeout = max(0.05, float(probe["every_s"])), float(probe["timeout_s"])
         wake.wait(first_s)
         late = 0
+        before: object = None
         while True:
             wake.clear()
             began = time.monotonic()
             facts, output = self._commands.run(argv, timeout, PROBE_BYTES)
-            self._push(dict(facts, push="sample", probe=name), output)
+            shape = (output, facts["exit_code"], facts["stdout_bytes"], facts["truncated"])
+            told, payload = packed(b"" if shape == before else output)
+            self._push(dict(facts, push="sample", probe=name, same=shape == before, packed=told), payload)
+            before = shape
             late = late + 1 if facts["exit_code"] in CUT_OFF else 0
             wake.wait(rest(every, time.monotonic() - began, late))
+
+
+def packed(output: bytes) -> Tuple[bool, bytes]:
+    """(whether the output was compressed, what is sent)."""
+    return (True, zlib.compress(output, 6)) if len(output) > PACK_BYTES else (False, output)
 
 
 def rest(every: float, took: float, late: int) -> float:
     """Seconds until the next time. A command that was cut off is left alone, longer each time: asking harms a sick driver."""
     if late:
         return max(every, min(LEAVE_ALONE_S, every * 2.0 ** min(late, 10)))
-    return max(0.05, every - took)
+    return until_next(every) if took < every else 0.05

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from console.model.run import Hello, LeftProcess, LogChunk, RunKey, RunState, RunVerdict, Sample, StopResult
+from console.model.run import Hello, LeftProcess, LogChunk, RunKey, RunState, RunVerdict, StopResult
 from console.model.snapshot import Exit, ZoneTable
 from console.model.unmanaged_process import UnmanagedProcess, UnmanagedReason
 from console.node.frames import MAX_RUNS, MAX_UNMANAGED
@@ -34,10 +34,6 @@ MAX_NUMBER = 2**63
 """Largest number in the spec of a run."""
 
 LATEST_S = 1e11
-SAMPLE_BYTES = 128 * 1024
-"""Most bytes of a pushed sample; sixteen devices with all their processes need a tenth of it."""
-SAMPLE_LINES = 2000
-SAMPLE_ERROR_BYTES = 4096
 FARTHEST_S = 15 * 3600.0
 """Larger than the difference of any time zone to UTC."""
 
@@ -148,6 +144,11 @@ class _Runs(HelperData):
     clock: Moment
 
 
+class _Grown(HelperData):
+    logs: Annotated[list[tuple[Size, Size, Moment | None]], Field(max_length=MAX_RUNS)]
+    clock: Moment
+
+
 class _Refused(HelperData):
     message: Text
     hint: Text = ""
@@ -173,14 +174,6 @@ class _Log(HelperData):
 class _Digest(HelperData):
     length: Annotated[int, Field(ge=0)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class _Facts(HelperData):
-    at: Moment
-    took_s: Seconds
-    exit_code: Code | None
-    stdout_bytes: Size
-    truncated: bool
 
 
 class _Left(HelperData):
@@ -244,6 +237,17 @@ def runs(header: Mapping[str, object]) -> RunsSeen:
     return RunsSeen(tuple(_run(each) for each in said.runs), unmanaged, said.clock, said.error, said.hint, remark)
 
 
+def grown(before: RunsSeen, header: Mapping[str, object]) -> RunsSeen:
+    """The list of runs in which some logs grew since the last list."""
+    said = read_as(_Grown, header)
+    found = list(before.runs)
+    for place, size, at in said.logs:
+        if place >= len(found):
+            raise WireError("a log grew of a run that it did not list")
+        found[place] = replace(found[place], log_size=size, log_at=at)
+    return replace(before, runs=tuple(found), clock=said.clock)
+
+
 def run(value: object) -> RunState:
     """One run, as in the reply of a commit."""
     return _run(read_as(_Run, value))
@@ -259,31 +263,6 @@ def digest(header: Mapping[str, object]) -> tuple[int, str]:
     """Length and SHA-256 of a part of a log."""
     said = read_as(_Digest, header)
     return said.length, said.sha256
-
-
-def sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
-    """The output of a command."""
-    said = read_as(_Facts, header)
-    if not 0 <= said.stdout_bytes <= len(payload):
-        raise WireError("the length of a sample does not match its bytes")
-    out, err = payload[: said.stdout_bytes], payload[said.stdout_bytes :]
-    return Sample(name, said.at, said.took_s, said.exit_code, out, err, said.truncated)
-
-
-def pushed_sample(name: str, header: Mapping[str, object], payload: bytes) -> Sample:
-    """The output of a probe, limited to `SAMPLE_BYTES`, because it is parsed in one step."""
-    whole = sample(name, header, payload)
-    out, err = _head(whole.stdout), whole.stderr[:SAMPLE_ERROR_BYTES]
-    return replace(whole, stdout=out, stderr=err, truncated=whole.truncated or len(out) < len(whole.stdout))
-
-
-def _head(data: bytes) -> bytes:
-    """The first bytes; a cut is at the end of a line."""
-    if len(data) > SAMPLE_BYTES:
-        data = data[: data.rfind(b"\n", 0, SAMPLE_BYTES) + 1]
-    if data.count(b"\n") > SAMPLE_LINES:
-        data = b"\n".join(data.split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]) + b"\n"
-    return data
 
 
 def refused(header: Mapping[str, object]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from console.model.cluster import Node
 from console.model.errors import NodeError
 from console.model.run import RunKey, RunState, Sample, StopResult
 from console.node.frames import Header
-from console.remote import frame_decoding
+from console.remote import frame_decoding, sample_decoding
 from console.remote.helper_channel import ASK, Hear
 from console.remote.http import EngineHttp
 
@@ -132,7 +132,7 @@ class NodeRequests(ABC):
         """Run a command on the node; at the time limit it and its children are killed (then `exit_code` is None)."""
         body = {"argv": list(argv), "timeout_s": timeout_s, "max_bytes": max_bytes}
         header, payload = await self._ask("exec", body, stdin, timeout_s=timeout_s + MARGIN_S)
-        found = self._sensible(lambda: frame_decoding.sample("", header, payload))
+        found = self._sensible(lambda: sample_decoding.sample("", header, payload))
         if max(len(found.stdout), len(found.stderr)) > max_bytes:
             raise NodeError(f"{self.node.name}: it sent more data than requested", kind="os", node=self.node.name)
         return found

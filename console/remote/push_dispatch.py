@@ -10,7 +10,7 @@ from console.model.run import Hello, LogChunk, Probe, RunKey, RunState, Sample
 from console.model.snapshot import Link, LinkState
 from console.model.unmanaged_process import UnmanagedProcess
 from console.node.frames import Header
-from console.remote import frame_decoding
+from console.remote import frame_decoding, sample_decoding
 from console.remote.link_status import LinkStatus
 from console.remote.push_requests import PushRequests
 from console.remote.standing_questions import StandingQuestions
@@ -56,12 +56,16 @@ class PushDispatch:
         self._questions = questions
         self.said_hello = False
         self._remark = ""
+        self._listed: frame_decoding.RunsSeen | None = None
+        """The last list of runs of the current helper."""
+        self._samples: dict[str, Sample] = {}
         self.asked = PushRequests(())
         """The requests to the current helper."""
         self._pushes = {
             "hello": self._on_hello,
             "refused": self._on_refused,
             "runs": self._on_runs,
+            "grown": self._on_grown,
             "sample": self._on_sample,
             "log": self._on_log,
             "log-error": self._on_log_error,
@@ -73,6 +77,8 @@ class PushDispatch:
     def begin(self, probes: Sequence[Probe]) -> None:
         """Another helper starts to push."""
         self.said_hello = False
+        self._listed = None
+        self._samples.clear()
         self.asked = PushRequests(probes)
 
     def take(self, header: Header, payload: bytes) -> None:
@@ -95,6 +101,7 @@ class PushDispatch:
     def _on_runs(self, header: Header, _payload: bytes) -> None:
         self._first_hello()
         seen = frame_decoding.runs(header)
+        self._listed = seen
         if seen.error:
             if (self._standing.link.state, self._standing.link.reason) != (LinkState.BLOCKED, seen.error):
                 self._standing.set(LinkState.BLOCKED, seen.error, seen.hint)
@@ -107,11 +114,19 @@ class PushDispatch:
                 self._watcher.on_remark(self._node.name, seen.remark)
         self._watcher.on_runs(self._node.name, seen.runs, seen.unmanaged, seen.clock)
 
+    def _on_grown(self, header: Header, _payload: bytes) -> None:
+        if self._listed is None or self._listed.error:
+            raise frame_decoding.WireError("its logs grew before it listed its runs")
+        seen = self._listed = frame_decoding.grown(self._listed, header)
+        self._watcher.on_runs(self._node.name, seen.runs, seen.unmanaged, seen.clock)
+
     def _on_sample(self, header: Header, payload: bytes) -> None:
         self._first_hello()
         probe = str(header.get("probe"))
         self.asked.sample(probe)
-        self._watcher.on_sample(self._node.name, frame_decoding.pushed_sample(probe, header, payload))
+        sample = sample_decoding.pushed_sample(probe, header, payload, self._samples.get(probe))
+        self._samples[probe] = sample
+        self._watcher.on_sample(self._node.name, sample)
 
     def _on_log(self, header: Header, payload: bytes) -> None:
         chunk = frame_decoding.log(header, payload)

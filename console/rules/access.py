@@ -33,13 +33,15 @@ def _in_argv(context: RuleContext) -> Iterator[Violation]:
 
 
 def _plain(context: RuleContext) -> Iterator[Violation]:
+    if context.layout.proxy is None:
+        return
     for name in context.groups:
         for flag in _TLS:
             if context.args(name).get(flag):
                 yield Violation(f"{name}: --{flag} makes the engine use TLS", context.at_flag(name, flag))
         if context.args(name).get("uds"):
             yield Violation(
-                f"{name}: --uds replaces the HTTP port by a socket, which the proxy and the console cannot use",
+                f"{name}: --uds replaces the HTTP port by a socket, which the proxy cannot use",
                 context.at_flag(name, "uds"),
                 Severity.ERROR,
             )
@@ -67,9 +69,9 @@ RULES = (
     ),
     Rule(
         "S3",
-        "Engines use plain HTTP",
+        "Engines behind a proxy use plain HTTP",
         Severity.WARNING,
-        "The proxy and this console send plain HTTP to the port of an engine; the console does so inside the SSH connection.",
+        "The proxy sends plain HTTP to the port of an engine. The console can also use TLS and sockets: it asks on the node.",
         "Use TLS in front of the proxy only.",
         "vllm-ascend load_balance_proxy_server_example.py",
         _plain,

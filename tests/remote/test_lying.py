@@ -98,6 +98,14 @@ LIES = {
         'push(push="answer", id=1, status=200, took_s=0.1, error="", said=None)\nwait_for("never")',
         "before its hello",
     ),
+    "a log that grew before the list": (
+        'hello()\npush(push="grown", logs=[], clock=1.0)\nwait_for("never")',
+        "before it listed",
+    ),
+    "a log that grew of no run": (
+        'hello()\nruns()\npush(push="grown", logs=[[0, 5, None]], clock=1.0)\nwait_for("never")',
+        "that it did not list",
+    ),
     "a second hello": ('hello()\nhello()\nwait_for("never")', "hello twice"),
     "runs before hello": ('runs()\nwait_for("never")', "before its hello"),
 }

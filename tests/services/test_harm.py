@@ -22,16 +22,18 @@ from console.model.run import LogChunk, RunKey, RunState, RunVerdict, Sample
 from console.model.snapshot import ClusterSnapshot, EngineState, EventLevel, LinkState
 from console.node.frames import MAX_RUNS, MAX_SAID, Decoder, FrameError
 from console.node.log_tails import TURN_BYTES
+from console.node.questions import WANTS
 from console.probes.host import host_probe
 from console.probes.npu_smi import info_probe
 from console.remote.frame_decoding import WireError
 from console.remote.link_status import LinkStatus
 from console.remote.push_dispatch import PushDispatch
-from console.remote.standing_questions import StandingQuestions
+from console.remote.standing_questions import Question, StandingQuestions
 from console.services.logs.copies import KEPT_EARLIER, MOST_NOTES, LogBook
 from console.services.monitoring.event_limit import MOST
 from console.services.monitoring.log_following import MOST_FOLLOWED
 from console.services.monitoring.monitor import Monitor
+from tests.remote.test_standing_questions import FIGURES
 from tests.services.deployments import ASSIGNMENT, CLUSTER, LAYOUT
 from tests.services.test_monitor import Scene, key, running
 
@@ -49,18 +51,22 @@ class Wire:
 
     def __init__(self, scene: Scene, node: str) -> None:
         self.scene = scene
+        self.questions = StandingQuestions(lambda _op, _body: None)
         self.hearing = PushDispatch(
             Node(name=node, host=node),
             scene.monitor,
             LinkStatus(lambda link: scene.monitor.on_link(node, link)),
-            StandingQuestions(lambda _op, _body: None),
+            self.questions,
         )
+        for want in WANTS:
+            self.questions.ask(Question("10.0.0.1", 7100, "/x", want, 10.0, 5.0), lambda _: None)
         self.begin()
 
     def begin(self) -> None:
         """A new helper that said hello and runs nothing but what its engine's plan has."""
         self.hearing.begin(PROBES)
         self.take(json.dumps(VALID["hello"]).encode())
+        self.take(json.dumps(VALID["runs"]).encode())
         self.hearing.asked.follow(key("decode-0"), 0)
         self.hearing.asked.end([key("decode-0")])
 
@@ -88,6 +94,7 @@ def run_of(**fields: Any) -> dict[str, Any]:
     return {**said, **fields}
 
 
+SAID: dict[str, object] = {"text": "{}", "models": ["dsv4"], "figures": FIGURES}
 VALID: dict[str, dict[str, Any]] = {
     "hello": {
         "push": "hello", "hostname": "d0", "boot_id": "b", "uid": 0, "user": "root", "python": "3.9", "clock": 1.7e9,
@@ -102,6 +109,13 @@ VALID: dict[str, dict[str, Any]] = {
     },
     "sample": {
         "push": "sample", "probe": "host", "at": 1.7e9, "took_s": 0.1, "exit_code": 0, "stdout_bytes": 3, "truncated": False,
+        "same": False, "packed": False,
+    },
+    "grown": {"push": "grown", "logs": [[0, 11, 1.7e9]], "clock": 1.7e9},
+    "same": {"push": "same", "ids": [[1, 0.5]]},
+    **{
+        f"answer {want}": {"push": "answer", "id": at, "status": 200, "took_s": 0.1, "error": "", "said": SAID.get(want)}
+        for at, want in enumerate(WANTS, 1)
     },
     "log": {"push": "log", "key": ["pd", "decode-0", RUN], "offset": 0, "size": 3, "restarted": ""},
     "log-error": {"push": "log-error", "key": ["pd", "decode-0", RUN], "message": "no"},

@@ -151,11 +151,10 @@ def test_of_each_log_what_its_engine_hides_is_left_out_and_counted(tmp_path: Pat
         ({"host": "10.0.0.1"}, "10.0.0.1"),
         ({"host": "p0.lab", "ip": "fd00:0::1"}, "fd00::1"),
         ({"host": "127.0.0.5"}, "127.0.0.1"),
-        ({"host": "127.0.0.1", "http": "direct"}, "127.0.0.1"),
         ({"host": "p0.lab"}, None),
     ],
 )
-def test_polling_comes_from_the_nodes_address_or_from_here(node: dict[str, str], asks_from: str | None) -> None:
+def test_polling_comes_from_the_address_of_the_node(node: dict[str, str], asks_from: str | None) -> None:
     cluster = Cluster.model_validate({"name": "lab", "defaults": {"hardware": "a3"}, "nodes": {"p0": node}})
     found = own_polls(Deployment(cluster, LAYOUT, Assignment({})), "p0")
     line = f'INFO:     {asks_from}:1 - "GET /health HTTP/1.1" 200 OK'.encode()

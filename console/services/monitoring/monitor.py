@@ -1,4 +1,4 @@
-"""Receives what nodes report, keeps the newest reports, and publishes a snapshot at most four times a second."""
+"""Receives what nodes report, keeps the newest reports, and publishes a snapshot after changes, at most four times a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from console.model.alert import Alert
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
 from console.model.ongoing_work import OngoingPlan
-from console.model.restart import GroupRestart
+from console.model.restart import GroupRestart, RestartState
 from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -46,7 +46,12 @@ from console.services.monitoring.snapshot_events import EngineEvents, link_event
 FRAME_S = 0.25
 """Shortest time between two snapshots."""
 HEARTBEAT_S = 1.0
-"""Longest time between two snapshots, so that ages and time limits show."""
+"""Longest time between two snapshots while something goes on, so that time limits show."""
+QUIET_S = 2.5
+"""Longest time from a change that nobody waits for to its snapshot, while every node is connected and nothing goes on."""
+RESTING_S = 5.0
+"""Longest time between two snapshots then."""
+_AT_REST = frozenset({EngineState.READY, EngineState.IDLE, EngineState.EXITED})
 KEPT_EVENTS = 500
 
 
@@ -79,6 +84,7 @@ class Monitor:
         self._seq = 0
         self._listeners: list[Callable[[ClusterSnapshot], None]] = []
         self._dirty = asyncio.Event()
+        self._changed = True
         self.faults: Mapping[str, str] = {}
         """Failed parts of this console, which are restarted -> their error."""
         self._isolation = NodeIsolation(
@@ -124,8 +130,12 @@ class Monitor:
         self.touch()
 
     def touch(self) -> None:
-        """Request a snapshot now, for a change that a person waits for. Other changes appear in the next heartbeat."""
+        """Request a snapshot now, for a change that a person waits for."""
         self._dirty.set()
+
+    def changed(self) -> None:
+        """Request a snapshot within QUIET_S."""
+        self._changed = True
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -134,13 +144,31 @@ class Monitor:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._dirty.wait()
             except TimeoutError:
-                pass
+                if not self._is_due(time.time()):
+                    continue
             self._dirty.clear()
             self.publish()
             await asyncio.sleep(FRAME_S)
 
+    def _is_due(self, now: float) -> bool:
+        """Whether something changed since the last snapshot, or goes on and changes with time."""
+        seen = self.snapshot
+        others = self.work, self.diagnoses, self.alerts, self.restarts
+        if others != (seen.work, seen.diagnoses, seen.alerts, seen.restarts) or not self._is_calm():
+            return True
+        return not 0 <= now - seen.at < (QUIET_S - HEARTBEAT_S / 2 if self._changed else RESTING_S)
+
+    def _is_calm(self) -> bool:
+        """Whether nothing goes on whose snapshots change with time alone."""
+        seen = self.snapshot
+        watching = all(each.state is RestartState.WATCHING for each in self.restarts.values())
+        linked = all(each.link.state is LinkState.UP for each in seen.nodes.values())
+        resting = all(each.state in _AT_REST for each in seen.engines.values())
+        return linked and watching and resting and self.work is None and not seen.tasks
+
     def publish(self) -> None:
         """Build a snapshot now and pass it to all listeners."""
+        self._changed = False
         before = self.snapshot.engines
         after = self._build()
         for event in self._engine_events.collect(before, after.engines, time.time()):
@@ -163,11 +191,13 @@ class Monitor:
         record = self.nodes[node]
         if (event := link_event(record.link, link)) is not None:
             self.note(event[0], event[1], node=node)
+        measured = link.state is record.link.state is LinkState.UP and link.since == record.link.since
         record.link = replace(link, reason=clean(link.reason), hint=clean(link.hint))
         completeness.update(self.deployment, {node: record}, self.runs, time.time())
         if link.state is not LinkState.UP:
             self.following.forget(node)
-        self.touch()
+        if not measured:  # else only its round trip is new, which the next snapshot shows
+            self.touch()
 
     def on_hello(self, node: str, hello: Hello) -> None:
         """Handle the start of a helper on a node."""
@@ -179,7 +209,8 @@ class Monitor:
 
     def on_sample(self, node: str, sample: Sample) -> None:
         """Handle the answer of a probe."""
-        _SAMPLES.get(sample.probe, _ignore)(self.nodes[node], sample)
+        if _SAMPLES.get(sample.probe, _ignore)(self.nodes[node], sample):
+            self.changed()
         self.current_deployment.learn_address(self.nodes[node])
         if self.nodes[node].awaiting:
             self.touch()
@@ -208,6 +239,7 @@ class Monitor:
             self.following.store(node, chunk)
         except ConsoleError as error:
             self.note(EventLevel.ERROR, str(error), node=node, engine=chunk.key.engine)
+        self.changed()
         if _log_facts(self.runs.get(chunk.key)) != before or self.nodes[node].awaiting:
             self.touch()
 
@@ -273,7 +305,7 @@ def _log_facts(known: RunRecord | None) -> tuple[object, ...]:
 def _equal_except_logs(after: Mapping[RunKey, RunState], before: Mapping[RunKey, RunState]) -> bool:
     """Whether two lists of runs are equal except for the growth of logs."""
     return after.keys() == before.keys() and all(
-        replace(run, log_size=before[key].log_size, log_at=before[key].log_at) == before[key]
+        run is before[key] or replace(run, log_size=before[key].log_size, log_at=before[key].log_at) == before[key]
         for key, run in after.items()
     )
 
@@ -293,29 +325,39 @@ def _key_of(nodes: Mapping[str, NodeRecord], engine: EngineSnapshot) -> RunKey |
     return record.index.keys.get((engine.id.partition("@")[0].rpartition("/")[2], engine.run))
 
 
-def _npu_sample(record: NodeRecord, sample: Sample) -> None:
-    """Keep a complete NPU table. An incomplete table is kept only until the first complete one, with its error."""
-    table = with_all_processes(read_info(sample), sample.stdout)
-    record.table_error = table.error if table.complete else table.error or "the table of npu-smi was cut off"
+def _npu_sample(record: NodeRecord, sample: Sample) -> bool:
+    """Keep a complete NPU table; gives whether it is news.
+
+    An incomplete table is kept only until the first complete one, with its error.
+    """
     ended = sample.at - (record.clock_offset_s or 0.0)
     record.table_started_at = ended - sample.took_s
+    if sample.stdout is record.table_text:
+        record.table_at = ended
+        return False
+    table = with_all_processes(read_info(sample), sample.stdout)
+    record.table_error = table.error if table.complete else table.error or "the table of npu-smi was cut off"
     had_complete = record.table is not None and record.table.complete
+    record.table_text = sample.stdout if table.complete else None
     if table.complete or (table.devices and not had_complete):
         record.table = table
         record.table_at = ended
+    return True
 
 
-def _host_sample(record: NodeRecord, sample: Sample) -> None:
+def _host_sample(record: NodeRecord, sample: Sample) -> bool:
     record.host_sampled = True
     if sample.exit_code == 0:
         record.host = parse_host(sample.stdout)
+    return True
 
 
-def _ignore(record: NodeRecord, sample: Sample) -> None:
+def _ignore(record: NodeRecord, sample: Sample) -> bool:
     """Ignore a probe that is not part of the snapshot; its requester receives the answer."""
+    return False
 
 
-_SAMPLES: dict[str, Callable[[NodeRecord, Sample], None]] = {
+_SAMPLES: dict[str, Callable[[NodeRecord, Sample], bool]] = {
     info_probe().name: _npu_sample,
     host_probe().name: _host_sample,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -32,7 +33,10 @@ class Poller:
         at_once: int,
         step_s: float = 0.5,
     ) -> None:
-        """Engines in one of `states` are visited every `step_s` seconds; at most `at_once` requests run at the same time."""
+        """Engines in one of `states` are visited after each snapshot and when a request is due, `step_s` seconds apart or more.
+
+        At most `at_once` requests run at the same time.
+        """
         self._monitor = monitor
         self._links = links
         self._name = name
@@ -44,14 +48,26 @@ class Poller:
 
     async def run(self, visit: Visit) -> None:
         """Visit engines until cancelled; cancels running requests at the end."""
+        changed = asyncio.Event()
+        leave = self._monitor.subscribe(lambda _: changed.set())
         try:
             while True:
+                changed.clear()
                 self._pass(visit)
                 await asyncio.sleep(self._step_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._until_due()):
+                        await changed.wait()
         finally:
+            leave()
             for task in self._busy.values():
                 task.cancel()
             await asyncio.gather(*self._busy.values(), return_exceptions=True)
+
+    def _until_due(self) -> float | None:
+        """Seconds until the next request is due that does not run; None without one."""
+        due = min((due for key, due in self._due.items() if key not in self._busy), default=None)
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def _pass(self, visit: Visit) -> None:
         current: set[RunKey] = set()

@@ -74,6 +74,8 @@ class NodeRecord:
     table: NpuTable | None = None
     """The last complete NPU table."""
     table_at: float | None = None
+    table_text: bytes | None = None
+    """The output that `table` was read from; None when it was incomplete."""
     table_error: str = ""
     table_started_at: float | None = None
     """When the last finished npu-smi call started, on this machine's clock."""

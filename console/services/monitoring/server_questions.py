@@ -31,6 +31,8 @@ class ServerQuestions:
         self._asked: dict[RunKey, dict[str, tuple[str, int]]] = {}
         """Run → name of a question → its node and number."""
         self._faults: dict[RunKey, str] = {}
+        self._seen: dict[RunKey, tuple[object, ...]] = {}
+        """What a snapshot said of a run when its questions were last looked at."""
 
     async def run(self) -> None:
         """Ask until cancelled."""
@@ -40,6 +42,7 @@ class ServerQuestions:
             await asyncio.Event().wait()
         finally:
             leave()
+            self._seen.clear()
             for key in tuple(self._asked):
                 self._end(key, self._asked[key])
 
@@ -61,9 +64,15 @@ class ServerQuestions:
             key = self._monitor.current(engine.id)
             if key is not None:
                 current.add(key)
-                self._set(engine, key)
+                scrape, link = self._monitor.run_record(key).metrics.scrape, self._links[engine.node].link.state
+                here = (engine.node, engine.port, link, engine.state, engine.connecting)
+                seen = (*here, scrape and scrape.model, self._monitor.deployment)
+                if engine.role == "proxy" or seen != self._seen.get(key):
+                    self._seen[key] = seen
+                    self._set(engine, key)
         for key in self._asked.keys() - current:
             self._end(key, self._asked[key])
+        self._seen = {key: seen for key, seen in self._seen.items() if key in current}
 
     def _set(self, engine: EngineSnapshot, key: RunKey) -> None:
         link = self._links[engine.node]

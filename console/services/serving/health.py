@@ -112,10 +112,12 @@ class HealthWatch:
             server.models = answer
         checks = self._checks(engine, name, server, run_record)
         if checks:
-            before = [(each.name, each.grade, each.evidence) for each in run_record.http_checks]
+            before = [(each.name, each.grade) for each in run_record.http_checks]
             self._keep_checks(run_record, checks)
-            if [(each.name, each.grade, each.evidence) for each in run_record.http_checks] != before:
+            if [(each.name, each.grade) for each in run_record.http_checks] != before:
                 self._monitor.touch()
+            else:
+                self._monitor.changed()
         self._questions.renew(engine.id)
 
     def _checks(

@@ -66,6 +66,8 @@ class WorksWatch:
         """The runs of the last comparison, and its time."""
         self._behind: frozenset[tuple[str, str | None]] = frozenset()
         """The runs that were ready behind the proxy at the last visit."""
+        self._awaited = False
+        """Whether somebody waits for an answer."""
         self._failures: Counter[tuple[RunKey, str]] = Counter()
         """Consecutive wrong answers, by run and rank."""
         self._answers: dict[tuple[RunKey, str], TrialAnswer] = {}
@@ -79,6 +81,7 @@ class WorksWatch:
 
     def ask_now(self) -> None:
         """Test the endpoints of the deployment now instead of at their next interval."""
+        self._awaited = True
         for endpoint in endpoint_engines(self._monitor.snapshot.engines.values()):
             key = self._monitor.current(endpoint.id)
             if key is not None:
@@ -166,9 +169,20 @@ class WorksWatch:
             grades.setdefault(run, []).append(check)
             if check.grade not in (Grade.OK, Grade.SKIPPED):
                 self._poller.schedule(key, self._intervals.works_again_s)
+        before = {run: self._monitor.run_record(run).works for run in grades}
         for run, checks in grades.items():
             self._monitor.run_record(run).works = min(checks, key=lambda each: _WORST.index(each.grade))
-        self._monitor.touch()
+        self._publish(before)
+
+    def _publish(self, before: Mapping[RunKey, HealthCheck | None]) -> None:
+        """Publish new checks at once when a grade changed, or somebody waits."""
+        grades = {run: check and check.grade for run, check in before.items()}
+        after = {run: works and works.grade for run in before for works in [self._monitor.run_record(run).works]}
+        if self._awaited or after != grades:
+            self._awaited = False
+            self._monitor.touch()
+        else:
+            self._monitor.changed()
 
     def _compare_ranks(self, key: RunKey) -> dict[str, str]:
         """Rank -> how its answer differs from its peers; a rank behind another server is tested again soon."""
@@ -223,7 +237,7 @@ class WorksWatch:
 
     async def _try_proxy(self, engine: EngineSnapshot, key: RunKey, run_record: RunRecord, link: NodeLink) -> None:
         answer = await send_trial(self._monitor, link, engine, self._intervals.works_timeout_s)
-        now, failed = time.time(), (key, engine.id)
+        now, failed, before = time.time(), (key, engine.id), run_record.works
         for fact in (EMPTY_200, EMPTY_500, BAD_ANSWERS):
             run_record.facts.pop(fact, None)
         wrong = "" if unauthorized(answer.status) else trial_fault(answer)
@@ -248,7 +262,7 @@ class WorksWatch:
             self._poller.schedule(key, self._intervals.works_again_s)
             if not again:
                 run_record.facts[proxy_fact(answer) or BAD_ANSWERS] = wrong
-        self._monitor.touch()
+        self._publish({key: before})
         if run_record.works.grade is Grade.OK:
             await self._compare(run_record, failing)
 
