@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from console.model.deployment import Rank
 from console.model.series import summed
@@ -51,13 +53,27 @@ class Loads:
         return single, grouped
 
     def _sum(self, name: str, found: list[Part], known: dict[str, tuple[tuple[Part, ...], Serving]]) -> Serving:
-        before = self._known.get(name)
-        same = before is not None and len(before[0]) == len(found)
-        if before is not None and same and all(one[1] is other[1] for one, other in zip(before[0], found, strict=True)):
-            known[name] = before
-        else:
-            known[name] = tuple(found), _serving(found)
-        return known[name][1]
+        parts, seen = self._known.get(name, ((), None))
+        if seen is None or not _same(parts, found, 1):
+            seen = _serving(found)
+        elif not _same(parts, found, 0):  # an idle server was read again
+            seen = replace(seen, **_moments(found))
+        known[name] = tuple(found), seen
+        return seen
+
+
+def _same(before: Sequence[Part], after: Sequence[Part], place: int) -> bool:
+    """Whether parts are unchanged in one place: 0 their time, 1 what they say."""
+    return len(before) == len(after) and all(one[place] is each[place] for one, each in zip(before, after, strict=True))
+
+
+def _moments(parts: Sequence[Part]) -> dict[str, Any]:
+    """What moves on with each scrape, also of an idle server."""
+    return {
+        "at": min(at for at, _, _ in parts),
+        "prompt_history": summed([[rates[0] for rates in history] for _, _, history in parts]),
+        "history": summed([[rates[1] for rates in history] for _, _, history in parts]),
+    }
 
 
 def _owner(scraped: Rank, label: str, headless: Iterable[Rank]) -> str:
@@ -71,7 +87,7 @@ def _owner(scraped: Rank, label: str, headless: Iterable[Rank]) -> str:
 def _serving(parts: Sequence[Part]) -> Serving:
     load = together(each for _, each, _ in parts)
     return Serving(
-        at=min(at for at, _, _ in parts),
+        **_moments(parts),
         running=load.running,
         waiting=load.waiting,
         deferred=load.deferred,
@@ -85,8 +101,6 @@ def _serving(parts: Sequence[Part]) -> Serving:
         acceptance=load.acceptance,
         ttft_s=_percentiles(load, "ttft"),
         itl_s=_percentiles(load, "itl"),
-        prompt_history=summed([[rates[0] for rates in history] for _, _, history in parts]),
-        history=summed([[rates[1] for rates in history] for _, _, history in parts]),
     )
 
 

@@ -27,7 +27,7 @@ from console.diagnosis.signatures import Signature, joined, load_signatures, of_
 from console.model.deployment import Deployment
 from console.model.errors import FileError
 from console.model.run import RunKey
-from console.model.snapshot import Diagnosis, EngineSnapshot, EngineState, EventLevel
+from console.model.snapshot import ClusterSnapshot, Diagnosis, EngineSnapshot, EngineState, EventLevel
 from console.probes.engine_log import LogState
 from console.probes.log_time import Clock, first_stamped
 from console.probes.sanitize import clean
@@ -174,11 +174,15 @@ class DiagnosisWatch:
             except FileError as error:
                 self._monitor.note(EventLevel.ERROR, f"own signatures are not used: {clean(str(error))}")
         self._monitor.following.set_waiting_patterns(waiting_words(self._signatures))
+        seen: ClusterSnapshot | None = None
         while True:
-            await self._read()
-            self.tell(time.time())
-            for reader in self._readers.values():
-                reader.told = reader.fed
+            grew = any(reader.fed < self._logs.of(key).size for key, reader in self._readers.items())
+            if grew or self._monitor.snapshot is not seen:
+                seen = self._monitor.snapshot
+                await self._read()
+                self.tell(time.time())
+                for reader in self._readers.values():
+                    reader.told = reader.fed
             await asyncio.sleep(self._intervals.diagnosis_s)
 
     def complete(self, engines: Iterable[str]) -> bool:

@@ -53,4 +53,5 @@ class MetricsWatch:
             kept.error = clean(found.error) if found is not None else "the node sent no figures"
         else:
             scrape = replace(found, at=answer.at)
-            kept.keep(scrape, loads(kept.scrape, scrape))
+            load = loads(kept.scrape, scrape)
+            kept.keep(scrape, kept.loads if load == kept.loads else load)
