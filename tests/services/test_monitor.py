@@ -158,7 +158,10 @@ async def test_while_something_goes_on_every_second_has_a_snapshot(scene: Scene)
     scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG, len(READY_LOG)))
     assert scene.state("decode-0") is EngineState.STARTING
     assert scene.monitor._is_due(scene.monitor.snapshot.at + 1.0)
-    scene.monitor.learnt(key("decode-0")).http_checks = (HealthCheck("http", Grade.OK), HealthCheck("model", Grade.OK))
+    scene.monitor.run_record(key("decode-0")).http_checks = (
+        HealthCheck("http", Grade.OK),
+        HealthCheck("model", Grade.OK),
+    )
     assert scene.state("decode-0") is EngineState.READY
     assert not scene.monitor._is_due(scene.monitor.snapshot.at + 1.0)
 
