@@ -19,6 +19,7 @@ from console.services.logs.copies import LogBook
 from console.services.logs.quota import Quota
 from console.services.monitoring import snapshot_events
 from console.services.monitoring.monitor import Monitor
+from console.services.monitoring.publishing import is_due
 from console.services.operations.plan_maker import PlanMaker
 from tests.services.deployments import deployment
 
@@ -133,16 +134,18 @@ async def test_a_start_goes_from_loading_to_ready_with_its_log(scene: Scene) -> 
     assert copy.path.read_bytes() == READY_LOG
 
 
+def due(monitor: Monitor, after_s: float, *, changed: bool = False) -> bool:
+    """Whether a snapshot is due that long after the last one."""
+    others = monitor.work, monitor.diagnoses, monitor.alerts, monitor.restarts
+    return is_due(monitor.snapshot, others, monitor.snapshot.at + after_s, changed=changed)
+
+
 async def test_at_rest_a_snapshot_follows_a_change_and_else_only_shows_ages(scene: Scene) -> None:
     for node in scene.links:
         scene.up(node)
     scene.monitor.publish()
-    now, due = scene.monitor.snapshot.at, scene.monitor._is_due
-    assert [due(now + seconds) for seconds in (1.0, 4.9, 5.1)] == [False, False, True]
-    scene.monitor.changed()
-    assert [due(now + seconds) for seconds in (1.0, 2.4)] == [False, True]
-    scene.monitor.publish()
-    assert not due(scene.monitor.snapshot.at + 1.0)
+    assert [due(scene.monitor, after_s) for after_s in (1.0, 4.9, 5.1)] == [False, False, True]
+    assert [due(scene.monitor, after_s, changed=True) for after_s in (1.0, 2.1)] == [False, True]
     scene.monitor._dirty.clear()
     link = scene.monitor.nodes["d0"].link
     scene.monitor.on_link("d0", replace(link, round_trip_s=0.5))
@@ -157,13 +160,13 @@ async def test_while_something_goes_on_every_second_has_a_snapshot(scene: Scene)
     scene.runs("d0", running("decode-0", size=len(READY_LOG)))
     scene.monitor.on_log("d0", LogChunk(key("decode-0"), 0, READY_LOG, len(READY_LOG)))
     assert scene.state("decode-0") is EngineState.STARTING
-    assert scene.monitor._is_due(scene.monitor.snapshot.at + 1.0)
+    assert due(scene.monitor, 1.0)
     scene.monitor.run_record(key("decode-0")).http_checks = (
         HealthCheck("http", Grade.OK),
         HealthCheck("model", Grade.OK),
     )
     assert scene.state("decode-0") is EngineState.READY
-    assert not scene.monitor._is_due(scene.monitor.snapshot.at + 1.0)
+    assert not due(scene.monitor, 1.0)
 
 
 async def test_a_lost_link_keeps_the_last_state_and_counts_nothing_dead(scene: Scene) -> None:

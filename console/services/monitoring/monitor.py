@@ -12,7 +12,7 @@ from console.model.alert import Alert
 from console.model.deployment import Deployment
 from console.model.errors import ConsoleError
 from console.model.ongoing_work import OngoingPlan
-from console.model.restart import GroupRestart, RestartState
+from console.model.restart import GroupRestart
 from console.model.run import Hello, LogChunk, RunKey, RunState, Sample
 from console.model.snapshot import (
     ClusterSnapshot,
@@ -40,18 +40,12 @@ from console.services.monitoring.event_limit import EventLimit
 from console.services.monitoring.loads import Loads
 from console.services.monitoring.log_following import LogFollowing
 from console.services.monitoring.node_isolation import NodeIsolation
+from console.services.monitoring.publishing import HEARTBEAT_S, is_due
 from console.services.monitoring.records import NodeRecord, RunRecord
 from console.services.monitoring.snapshot_events import EngineEvents, link_event
 
 FRAME_S = 0.25
 """Shortest time between two snapshots."""
-HEARTBEAT_S = 1.0
-"""Longest time between two snapshots while something goes on, so that time limits show."""
-QUIET_S = 2.5
-"""Longest time from a change that nobody waits for to its snapshot, while every node is connected and nothing goes on."""
-RESTING_S = 5.0
-"""Longest time between two snapshots then."""
-_AT_REST = frozenset({EngineState.READY, EngineState.IDLE, EngineState.EXITED})
 KEPT_EVENTS = 500
 
 
@@ -129,13 +123,11 @@ class Monitor:
         self._events.append(Event(self._seq, now, level, kept, node, engine))
         self.touch()
 
-    def touch(self) -> None:
-        """Request a snapshot now, for a change that a person waits for."""
-        self._dirty.set()
-
-    def changed(self) -> None:
-        """Request a snapshot within QUIET_S."""
+    def touch(self, *, urgent: bool = True) -> None:
+        """Request a snapshot: now for a change that a person waits for, else within seconds."""
         self._changed = True
+        if urgent:
+            self._dirty.set()
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -144,27 +136,12 @@ class Monitor:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._dirty.wait()
             except TimeoutError:
-                if not self._is_due(time.time()):
+                others = self.work, self.diagnoses, self.alerts, self.restarts
+                if not is_due(self.snapshot, others, time.time(), changed=self._changed):
                     continue
             self._dirty.clear()
             self.publish()
             await asyncio.sleep(FRAME_S)
-
-    def _is_due(self, now: float) -> bool:
-        """Whether something changed since the last snapshot, or goes on and changes with time."""
-        seen = self.snapshot
-        others = self.work, self.diagnoses, self.alerts, self.restarts
-        if others != (seen.work, seen.diagnoses, seen.alerts, seen.restarts) or not self._is_calm():
-            return True
-        return not 0 <= now - seen.at < (QUIET_S - HEARTBEAT_S / 2 if self._changed else RESTING_S)
-
-    def _is_calm(self) -> bool:
-        """Whether nothing goes on whose snapshots change with time alone."""
-        seen = self.snapshot
-        watching = all(each.state is RestartState.WATCHING for each in self.restarts.values())
-        linked = all(each.link.state is LinkState.UP for each in seen.nodes.values())
-        resting = all(each.state in _AT_REST for each in seen.engines.values())
-        return linked and watching and resting and self.work is None and not seen.tasks
 
     def publish(self) -> None:
         """Build a snapshot now and pass it to all listeners."""
@@ -210,7 +187,7 @@ class Monitor:
     def on_sample(self, node: str, sample: Sample) -> None:
         """Handle the answer of a probe."""
         if _SAMPLES.get(sample.probe, _ignore)(self.nodes[node], sample):
-            self.changed()
+            self.touch(urgent=False)
         self.current_deployment.learn_address(self.nodes[node])
         if self.nodes[node].awaiting:
             self.touch()
@@ -239,7 +216,7 @@ class Monitor:
             self.following.store(node, chunk)
         except ConsoleError as error:
             self.note(EventLevel.ERROR, str(error), node=node, engine=chunk.key.engine)
-        self.changed()
+        self.touch(urgent=False)
         if _log_facts(self.runs.get(chunk.key)) != before or self.nodes[node].awaiting:
             self.touch()
 

@@ -117,7 +117,7 @@ class HealthWatch:
             if [(each.name, each.grade) for each in run_record.http_checks] != before:
                 self._monitor.touch()
             else:
-                self._monitor.changed()
+                self._monitor.touch(urgent=False)
         self._questions.renew(engine.id)
 
     def _checks(

@@ -46,7 +46,7 @@ class MetricsWatch:
 
     def _heard(self, engine: EngineSnapshot, key: RunKey, name: str, answer: StandingAnswer) -> None:
         kept, found = self._monitor.run_record(key).metrics, answer.figures
-        self._monitor.changed()
+        self._monitor.touch(urgent=False)
         if answer.error or answer.status != 200:
             kept.error = clean(answer.error) or f"{METRICS} {answer.status}"
         elif found is None or found.error:

@@ -182,7 +182,7 @@ class WorksWatch:
             self._awaited = False
             self._monitor.touch()
         else:
-            self._monitor.changed()
+            self._monitor.touch(urgent=False)
 
     def _compare_ranks(self, key: RunKey) -> dict[str, str]:
         """Rank -> how its answer differs from its peers; a rank behind another server is tested again soon."""
