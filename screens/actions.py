@@ -93,7 +93,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("shrink", ("underscore",), "Shrink", "Give the focused half less room", "View"),
     Action("problems", ("exclamation_mark", "fullwidth_exclamation_mark"), "Problems", "Only what is wrong", "View", footer=10),
     Action("freeze", ("Z",), "Freeze", "Freeze the screen, or unfreeze it; data is still collected", "View"),
-    Action("refresh", ("ctrl+r", "f5"), "Refresh", "Connect to the current node again now, and redraw the screen", "View"),
+    Action("refresh", ("ctrl+r", "f5"), "Refresh", "Connect to the current node again now, and repaint the screen", "View"),
     Action("redraw", ("ctrl+l",), "Redraw", "Redraw the screen without asking any node", "View"),
     Action("shell", ("dollar_sign",), "Shell", "Shell on the node, or in the engine's container", "Engines", danger=True),
     Action("unmanaged", ("U",), "Unmanaged", "Unmanaged vLLM processes and HBM holders of the node; stop one", "Engines"),

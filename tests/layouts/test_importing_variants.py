@@ -294,7 +294,7 @@ def test_a_node_in_both_lists_is_what_its_engine_says(tmp_path: Path) -> None:
     imported = imported_from(tmp_path / "x.yaml")
     assert set(imported.layout.groups) == {"prefill", "decode"}
     assert any("nodes 0 are in both lists" in warning for warning in imported.warnings)
-    assert any("num_nodes: is 1, the file describes 2" in warning for warning in imported.warnings)
+    assert any("num_nodes: is 1, but the file describes 2" in warning for warning in imported.warnings)
 
 
 def test_names_no_shell_exports_are_left_out_and_said(tmp_path: Path) -> None:
