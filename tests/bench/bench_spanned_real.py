@@ -149,10 +149,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("place", type=Path)
     report = Report()
-    parser.add_argument("rounds", nargs="*", type=int, choices=range(len(ROUNDS)), help="which kills; all without one")
+    numbers = range(len(ROUNDS))
+    parser.add_argument("rounds", nargs="*", type=int, metavar=f"0-{numbers[-1]}", help="which kills; all without one")
     parser.add_argument("--logs", type=Path, metavar="DIR", help="where the logs of each round are kept")
     args = parser.parse_args()
-    chosen = args.rounds or range(len(ROUNDS))
+    chosen = args.rounds or numbers
+    if not set(chosen) <= set(numbers):
+        parser.error(f"rounds are numbers from 0 to {numbers[-1]}")
     with (
         tempfile.TemporaryDirectory(prefix="dsv4-spanned-") as folder,
         real_lab(Path(folder), args.place, "spanned") as lab,
