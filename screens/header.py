@@ -39,7 +39,7 @@ _SIGNS: Mapping[ServiceState, tuple[str, str]] = {
 }
 LEAST_ALERT = 12
 """Cells below which a reason in the header would say nothing."""
-MOST_ALERT = 48
+MOST_ALERT = 56
 """Cells that names and counts leave to a reason in the one line of a short screen; a longer one is cut."""
 GAP: Span = ("  ", "")
 WIDE_GAP: Span = ("   ", "")
@@ -256,8 +256,11 @@ def _leads_on(snapshot: ClusterSnapshot) -> tuple[str, str]:
     state = snapshot.service.state if snapshot.service else None
     if state is ServiceState.UNPROVEN:
         return "pane-verify", "prove"
-    known = state in (ServiceState.DOWN, ServiceState.PART) and snapshot.diagnoses
-    return ("pane-diagnosis", "why") if known else ("", "")
+    if not snapshot.diagnoses or state in (None, ServiceState.UNKNOWN):
+        return "", ""
+    if state is ServiceState.UP:
+        return ("pane-diagnosis", "cause") if _cause(snapshot) is not None else ("", "")
+    return "pane-diagnosis", "why"
 
 
 def _placed(line: Line, parts: Sequence[Line], cells: int, gap: Span) -> tuple[Line, list[Line]]:

@@ -77,7 +77,8 @@ class Messages(LineWidget):
 
     def _lines(self, message: _Message) -> Iterator[Line]:
         cells = max(20, self.app.size.width - _INDENT - 1)
-        pieces = wrap(shown(" ".join(message.text.split())), cells, words=True)
+        lines = (" ".join(line.split()) for line in message.text.splitlines())
+        pieces = [piece for line in lines if line for piece in wrap(shown(line), cells, words=True)]
         if len(pieces) > MOST_ROWS:
             pieces = [*pieces[: MOST_ROWS - 1], brief(" ".join(pieces[MOST_ROWS - 1 :]), cells)]
         sign = _SIGNS[message.severity][self.pen.ascii]

@@ -44,3 +44,12 @@ async def test_a_cause_that_has_no_room_is_cut_at_its_end(tmp_path: Path) -> Non
         assert f"(6: why)  {CAUSE}~" in " ".join(seen.header().replace(" ~", "~").split(" "))
         await seen.pilot.resize_terminal(60, 24)
         await seen.sees("D8 the model path")
+
+
+async def test_a_cause_while_requests_are_answered_names_its_key_too(tmp_path: Path) -> None:
+    session = _down(tmp_path, "lab", "E9 prefill and decode give different answers: proxy")
+    session.snapshot = replace(
+        session.snapshot, service=Service(ServiceState.UP, "http://10.0.0.1:8000", "dsv4"), engines={}
+    )
+    async with running(session, (80, 24)) as seen:
+        assert "UP (6: cause)  E9 prefill and decode give different answers: proxy" in seen.header()

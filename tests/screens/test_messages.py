@@ -42,7 +42,8 @@ async def test_the_newest_messages_stay_where_there_are_many(tmp_path: Path) -> 
 async def test_a_message_of_a_node_is_no_markup_and_stays_on_its_lines(tmp_path: Path) -> None:
     async with running(FakeSession(tmp_path)) as seen:
         seen.app.notify("[bold]one\ntwo\x1b[2J", markup=False)
-        await seen.sees("[bold]one two")
+        await seen.sees("[bold]one")
+        assert [line.strip() for line in seen.lines()[-2:]] == ["▪ [bold]one", "two"]
 
 
 async def test_a_prompt_and_a_message_are_both_seen(tmp_path: Path) -> None:
