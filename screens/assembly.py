@@ -1,7 +1,7 @@
 """Makes the parts of the main screen that are loaded after the first frame: panes, prompt and controllers.
 
-`_controllers` and `_changing` are the table of everything that acts. A new controller is a class in `screens.controllers` and
-a line there.
+`_controllers` and `_changing_controllers` list all controllers. A new controller is a class in `screens.controllers` and a line
+there.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Assembly:
         await screen.mount(screen.prompt.list, screen.prompt, before=screen.footer)
 
     def _controllers(self) -> tuple[Controller, ...]:
-        """Everything that acts for keys and commands."""
+        """All controllers."""
         screen = self._screen
         say, fleet, grid, arrangement = screen.interaction, screen.fleet, screen.grid, screen.arrangement
         panes, log = screen.panes, screen.panes.of(LogPane)
@@ -126,11 +126,11 @@ class Assembly:
                 suspend=screen.app.action_suspend_process,
                 set_theme=self._set_theme,
             ),
-            *self._changing(command_line.begin, menus),
+            *self._changing_controllers(command_line.begin, menus),
         )
 
-    def _changing(self, begin: Callable[[str], None], menus: Menus) -> tuple[Controller, ...]:
-        """What leads to a change of files, of the assignment, or of nodes by a plan; `begin` opens the command line."""
+    def _changing_controllers(self, begin: Callable[[str], None], menus: Menus) -> tuple[Controller, ...]:
+        """The controllers that change files, the assignment or, through a plan, nodes; `begin` opens the command line."""
         screen, panes = self._screen, self._screen.panes
         say, fleet, grid, arrangement = screen.interaction, screen.fleet, screen.grid, screen.arrangement
         roles, plan_pane = panes.of(RolePane), panes.of(PlanPane)

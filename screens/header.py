@@ -133,8 +133,8 @@ class Header(Bar):
         return _apart(line, clock, cells) if length(line) + length(clock) + len(GAP[0]) <= cells else line
 
     def _lead(self, snapshot: ClusterSnapshot, mode: Span, keys: Keys, cells: int) -> Line:
-        """Names, mode and verdict. Names go first where there are fewer cells; of the verdict its key and its reason go only
-        where the whole line is too short for them.
+        """Names, mode and verdict. When there is too little room, names are dropped first; key and reason of the verdict are
+        dropped only when the whole line is too short for them.
 
         A verdict that wants something done names the key that leads on: to the proof, or to the cause.
         """

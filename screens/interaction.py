@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
-Words = ParamSpec("Words")
+Params = ParamSpec("Params")
 
 
 class Interaction:
-    """Messages, dialogs, the clipboard, work beside the keys, and programs that take the terminal for a while."""
+    """Messages, dialogs, the clipboard, work in the background, and programs that take the terminal for a while."""
 
     def __init__(
         self, app: App[int], *, look: Look, pen: Pen, keys: Keys, key_times: KeyTimes, state_dir: Callable[[], Path]
@@ -51,11 +51,11 @@ class Interaction:
     def notify(
         self, text: str, *, title: str = "", severity: SeverityLevel = "information", timeout: float | None = None
     ) -> None:
-        """Show a message that goes by itself; it is never markup."""
+        """Show a message that disappears by itself; it is never markup."""
         self._app.notify(text, title=title, severity=severity, timeout=timeout, markup=False)
 
     def warn(self, text: str) -> None:
-        """Show a warning that goes by itself; `text` may be of a node."""
+        """Show a warning that disappears by itself; `text` may come from a node."""
         self.notify(shown(text), severity="warning")
 
     def explain_quit(self) -> None:
@@ -81,12 +81,12 @@ class Interaction:
 
     async def answer(
         self,
-        dialog: Callable[Concatenate[Look, Pen, KeyTimes, Words], Dialog[Answer]],
-        *args: Words.args,
-        **words: Words.kwargs,
+        dialog: Callable[Concatenate[Look, Pen, KeyTimes, Params], Dialog[Answer]],
+        *args: Params.args,
+        **options: Params.kwargs,
     ) -> Answer | None:
-        """Ask with a dialog of this class, made from these words; None when it was left without an answer."""
-        return await self._app.push_screen_wait(dialog(self.look, self.pen, self.key_times, *args, **words))
+        """Open a dialog of this class, made with these arguments, and return its answer; None when it is closed without one."""
+        return await self._app.push_screen_wait(dialog(self.look, self.pen, self.key_times, *args, **options))
 
     async def ask_yes(self, title: Line, text: str) -> bool:
         """Ask something small: `y` says yes, everything else no."""
@@ -132,18 +132,18 @@ class Interaction:
         write = driver.write if driver else lambda _text: None
         self.notify(clipboard.copy(text, self._state_dir(), write, dict(os.environ)))
 
-    def start(self, group: str, work: Callable[..., Coroutine[Any, Any, T]], *words: Any) -> Worker[T]:
-        """Start work on these words beside the keys; it takes the place of what is at work in its group."""
-        return set_off(self._app, group, work, *words)
+    def start(self, group: str, work: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Worker[T]:
+        """Run `work(*args)` in the background; earlier work of the same group is cancelled."""
+        return set_off(self._app, group, work, *args)
 
     def start_beside(self, work: Coroutine[Any, Any, T]) -> Worker[T]:
-        """Start work that nothing takes the place of."""
+        """Run work in the background that no other work cancels."""
         return self._app.run_worker(work)
 
-    def once_keys_are_calm(self, work: Callable[[], object], in_burst: Callable[[], object] | None = None) -> None:
-        """Do it once it is sure that no burst of keys has started: the first key of a paste is not yet known for one.
+    def unless_pasting(self, work: Callable[[], object], in_burst: Callable[[], object] | None = None) -> None:
+        """Wait `BURST_S`, then call `work`, unless keys arrived so fast that they are a paste: then call `in_burst`, or warn.
 
-        A burst is warned of, or answered with `in_burst`.
+        The first key of a paste does not tell that more follow.
         """
         refuse = in_burst or (lambda: self.warn(TOO_FAST))
         self._app.set_timer(BURST_S, lambda: refuse() if self.key_times.burst else work())

@@ -222,7 +222,7 @@ class MainScreen(Screen[None]):
             )
             return
         if action.guarded:
-            self.interaction.once_keys_are_calm(partial(_run, self, name))
+            self.interaction.unless_pasting(partial(_run, self, name))
         else:
             _run(self, name)
 

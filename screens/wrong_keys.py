@@ -29,4 +29,4 @@ def answer_wrong_key(interaction: Interaction, event: Key, known: Container[str]
     word = shown(event.character) if event.is_printable and event.character else key_word(event.key)
     help = interaction.key("help")
     words = f"no key {word} here" + (f"; {help} lists keys" if help else "")
-    interaction.once_keys_are_calm(lambda: interaction.notify(words, timeout=3), in_burst=lambda: None)
+    interaction.unless_pasting(lambda: interaction.notify(words, timeout=3), in_burst=lambda: None)

@@ -23,8 +23,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `assign`."""
     text = "show or change which nodes run which group, and the sizes of the groups"
     epilog = (
-        "The operations run in the order in which they are given; --assign GROUP=NODE,NODE replaces the nodes of a group before "
-        "them. Nothing changes on a node: stop the engines of a group before you move its nodes."
+        "--assign GROUP=NODE,NODE is applied first; then the other operations run in the order in which they are given. "
+        "Nothing changes on a node: stop the engines of a group before you move its nodes."
     )
     parser = subparsers.add_parser("assign", help=text, description=text, epilog=epilog)
     for flag, metavar, help_text in (
@@ -34,13 +34,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         (
             "--size",
             "GROUP=NODES[,RANKS[,TP]]",
-            "number of nodes of a group, ranks per node, tensor parallel size; an empty number does not change",
+            "number of nodes of a group, ranks per node, tensor parallel size; leave a number empty to keep its value",
         ),
         ("--reset", "GROUP", "restore the size that the layout gives to the group"),
     ):
         parser.add_argument(flag, dest="operations", action=_Append, default=[], metavar=metavar, help=help_text)
     parser.add_argument(
-        "--auto", dest="operations", action=_Append, nargs=0, help="fill groups that lack nodes with free nodes"
+        "--auto", dest="operations", action=_Append, nargs=0, help="assign free nodes to groups that have too few"
     )
     turn = parser.add_mutually_exclusive_group()
     turn.add_argument(

@@ -25,7 +25,8 @@ from console.services.maintenance.containers import ContainerAction
 from console.services.placement.layout_choice import require_layout
 from console.services.readiness.container_setup import ContainerFacts
 
-_ABOUT = """show: list the containers and their differences (changes nothing). plan: print the commands that create what is
+_ABOUT = """show: list the containers and how they differ from the cluster file
+(changes nothing). plan: print the commands that create what is
 missing. create: pull missing images and create missing containers. start: start stopped containers. adopt NODE=NAME: run
 engines in an existing container of another name. A running container is never removed or replaced."""
 

@@ -205,7 +205,7 @@ async def _draw(demo: DemoCluster, session: Session, directory: Path) -> int:
         await session.evaluator.measure(await session.evaluator.prepare(ask), lambda _: None, confirmed=True)
 
     def ready() -> bool:
-        if all(session.heard(node) for node in session.cluster.nodes) and not started:
+        if all(session.first_sample_complete(node) for node in session.cluster.nodes) and not started:
             started.append(asyncio.create_task(start()))
         return bool(started) and started[0].done() and all(node.devices for node in session.snapshot.nodes.values())
 

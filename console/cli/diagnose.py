@@ -151,7 +151,7 @@ class CauseData(TypedDict):
     text: str
     """That line."""
     time: str
-    """As the line has it; empty when nothing dates it."""
+    """The time as written in the line; empty when the line has none."""
 
 
 class CausesData(TypedDict):

@@ -32,3 +32,7 @@ def explanation(rule_id: str) -> Iterator[str]:
     yield f"why:    {rule.why}"
     yield f"fix:    {rule.fix}"
     yield f"source: {rule.source}"
+    from console.diagnosis.signatures import load_signatures  # only an explanation needs the failures
+
+    if rule.id in {each.id for each in load_signatures()}:
+        yield f"There is also a failure {rule.id}: see docs/failures.md."

@@ -35,9 +35,9 @@ HELP: dict[Verb, str] = {
 _ENGINES = "an engine such as decode-3, or a group (default: all); an engine always includes its whole group"
 _NO_WAIT: dict[Verb, str] = {
     "start": "return when the engines are started, not when they are ready",
-    "stop": "no effect: a stop returns when it is verified",
+    "stop": "ignored: a stop returns when it is verified",
     "restart": "return when the engines are started, not when they are ready",
-    "kill": "no effect: a kill returns when it is verified",
+    "kill": "ignored: a kill returns when it is verified",
 }
 
 _HOW_TO_CONFIRM = {
@@ -55,7 +55,12 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         if verb in ("stop", "kill"):
             text = "stop an unmanaged process that `status` lists, instead of engines"
             parser.add_argument("--unmanaged", metavar="NODE:PID", help=text)
-            parser.add_argument("--yes-stop", type=int, metavar="PID", help="confirm with the pid instead of typing it")
+            parser.add_argument(
+                "--yes-stop",
+                type=int,
+                metavar="PID",
+                help="with --unmanaged: confirm without a prompt; PID is the same pid",
+            )
         if verb in ("stop", "restart"):
             add_drain_option(parser)
         if verb == "restart":

@@ -38,11 +38,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "print the logs of engines, merged by time"
     parser = subparsers.add_parser("logs", help=text, description=text)
     parser.add_argument("engines", nargs="*", metavar="ENGINE", help="engine ids or groups; none means all")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on as lines arrive")
-    parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines of each")
-    parser.add_argument("--since", metavar="15m", help="only lines of the last 30s, 15m, 2h, 1d")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new lines as they arrive")
+    parser.add_argument("-n", "--tail", type=int, metavar="N", help="only the last N lines of each engine")
+    parser.add_argument("--since", metavar="DURATION", help="only newer lines, for example 30s, 15m, 2h, 1d")
     parser.add_argument("--grep", metavar="REGEX", help="only lines that match")
-    polls = "also the lines by which this console asked /health, /metrics and /v1/models"
+    polls = "also log lines of this console's own requests to /health, /metrics and /v1/models"
     parser.add_argument("--all", action="store_true", dest="polls", help=polls)
     parser.add_argument("--run", dest="earlier", metavar="RUN", help="an earlier run instead of the current one")
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto")

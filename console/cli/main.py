@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("console.cli.demo", "open the screen on a simulated cluster; --serve runs the cluster only"),
     "layouts": ("console.cli.layouts", "list the shipped layouts"),
     "validate": ("console.cli.validate", "check cluster files and layouts"),
-    "plan": ("console.cli.plan", "print the environment and the command of every rank"),
+    "plan": ("console.cli.plan", "show where every rank runs; with -o sh or json also its environment and command"),
     "assign": ("console.cli.assign", "show or change which nodes run which group"),
     "import": (
         "console.cli.import_command",
@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restart": ("console.cli.lifecycle", "stop engines, then start them"),
     "kill": ("console.cli.lifecycle", "kill engines at once"),
     "scale": ("console.cli.scaling", "add or remove copies of a group while the deployment serves"),
-    "sync-proxy": ("console.cli.scaling", "make the proxy list exactly the engines that are ready"),
+    "sync-proxy": ("console.cli.scaling", "update the engine list of the proxy: remove dead engines, add ready ones"),
     "auto-restart": (
         "console.cli.auto_restart",
         "restart failed groups under the policy of the layout, until interrupted",

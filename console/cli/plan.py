@@ -1,4 +1,4 @@
-"""`plan`: prints the environment and the command of every rank, and the findings of the rules."""
+"""`plan`: shows where every rank runs and which rules do not hold, or prints the environment and command of every rank."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNMASKED = "-o json, jsonl and sh print secrets such as API keys unmasked, so th
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `plan`."""
-    text = "print the environment and the command of every rank, and the findings of the rules"
+    text = "show where every rank runs and which rules do not hold; with -o sh, json or jsonl also its environment and command"
     parser = subparsers.add_parser("plan", help=text, description=f"{text}. {UNMASKED}")
     parser.add_argument(
         "engines", nargs="*", metavar="ENGINE", help="only these ranks (GROUP-DPRANK, a service, `proxy`) or groups"
@@ -63,7 +63,7 @@ class RankData(TypedDict):
     """A rank: one process of an engine's group."""
 
     id: str
-    """`GROUP-DPRANK`; of a further part of an engine that spans nodes `GROUP-DPRANK.PART`."""
+    """`GROUP-DPRANK`. If an engine spans nodes, its other parts are named `GROUP-DPRANK.PART`."""
     node: str
     group: str
     role: RankRole
@@ -209,7 +209,7 @@ def _table(deployment: Deployment, ranks: Sequence[Rank], findings: Sequence[Fin
     layout, cluster = deployment.layout, deployment.cluster
     yield clean(f"{layout.name} on {cluster.name}: {layout.title or layout.model.path}")
     yield ""
-    head = ("ENGINE", "NODE", "ADDRESS", "ROLE", "RANK", "DEVICES", "PORT", "RANKS MEET AT")
+    head = ("ENGINE", "NODE", "ADDRESS", "ROLE", "RANK", "DEVICES", "PORT", "DP ADDRESS")
     yield from table_lines(head, [_row(deployment, rank) for rank in ranks])
     if notes := capacity_notes(deployment):
         yield ""

@@ -98,8 +98,8 @@ class ReportData(TypedDict):
     results: list[Result]
     """Of every check on every node, those that pass too."""
     matrix: list[list[str]] | None
-    """Pings between the NPUs of nodes that came back, of those sent: rows from, columns to; the first row names the
-    columns. Null without `--network`."""
+    """Answered and sent pings between the NPUs of two nodes. A row is the sender, a column the receiver; the first row
+    names the columns. Null without `--network`."""
 
 
 def as_data(report: Report) -> ReportData:

@@ -31,13 +31,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--targets",
         action="store_true",
-        help="compare the newest accuracies with the published figures of the models; with RUN compare throughputs with that run "
-        "(the rules of vllm-ascend's CI)",
+        help="compare the newest accuracies with the published figures of the models; with RUN: compare the newest throughputs "
+        "with those of RUN, by the thresholds of vllm-ascend's CI",
     )
     parser.add_argument("--export", choices=tuple(FORMATS), help="write the results to stdout in this format")
     parser.add_argument("--remove", action="store_true", help="delete the results of these runs")
     parser.add_argument("--deployment", metavar="NAME", help="only results of this deployment")
-    parser.add_argument("--subject", metavar="TEXT", help="only results of this dataset or this shape of the load")
+    parser.add_argument(
+        "--subject", metavar="TEXT", help="only results of this dataset, or of this load, for example gsm8k or 1024/256"
+    )
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N results (default 50)")
     add_output(parser, json="a list of results", jsonl="a line for each result")
     parser.set_defaults(run=run)

@@ -9,13 +9,13 @@ from console.cli.options import add_cluster_options
 from console.model.plan import Plan
 from console.services.session import Session
 
-SCALE = "set the number of copies of GROUP to COUNT: start new copies, or drain and stop the newest ones"
-SYNC_PROXY = "make the proxy list exactly the engines that are ready: remove dead engines, add ready engines"
+SCALE = "run COUNT instances of GROUP: start copies of the group, or drain and stop the newest copies"
+SYNC_PROXY = "update the engine list of the proxy: remove dead engines, add ready ones"
 _SCALE_MORE = (
     "The size of a data-parallel group is fixed, because every rank gets the size at its start. Therefore whole copies of the "
     "group are added or removed, and each copy needs as many nodes as the group. New copies get free nodes, or the nodes of "
-    "--on. A load-balance proxy gets them when they are ready; another kind of proxy must be restarted afterwards. scale does "
-    "not remove the group of the layout itself: use stop."
+    "--on. A load-balance proxy gets them when they are ready; another kind of proxy must be restarted afterwards. COUNT is "
+    "at least 1; to stop the group of the layout itself, use stop."
 )
 
 
@@ -24,7 +24,10 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     scale = subparsers.add_parser("scale", help=SCALE, description=f"{SCALE}. {_SCALE_MORE}")
     scale.add_argument("group", metavar="GROUP", help="a group of the layout, for example decode")
     scale.add_argument(
-        "count", metavar="COUNT", type=int, help="number of groups afterwards, the group of the layout included"
+        "count",
+        metavar="COUNT",
+        type=int,
+        help="number of instances, the group of the layout included: 2 is that group and one copy",
     )
     scale.add_argument(
         "--on", default="", metavar="NODE,NODE", help="nodes of the new copies, the node of rank 0 first"

@@ -33,7 +33,7 @@ class ProblemData(TypedDict):
     """A place of a file that cannot be read."""
 
     line: int | None
-    """From 1; null when it is about the whole file."""
+    """From 1; null when the problem concerns the whole file."""
     column: int | None
     """From 1."""
     key: str

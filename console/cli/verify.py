@@ -30,7 +30,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=int,
         default=0,
         metavar="N",
-        help="number of chats through the proxy (default: one for each pair of engines); every rank gets another one",
+        help="chats through the proxy, in addition to one chat to every rank (default: one for each combination of a prefill "
+        "and a decode engine, at most 64)",
     )
     parser.add_argument(
         "--timeout", type=float, default=120.0, metavar="S", help="time limit of each request in seconds (default 120)"

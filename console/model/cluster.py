@@ -28,8 +28,9 @@ class Runtime(Written):
     container: str = "vllm-ascend"
     """The existing container that `per: node` uses."""
     image: str = ""
+    """The image of containers that the console creates; the default is that of the layout."""
     command: tuple[str, ...] = ()
-    """The command of the container tool (default: the kind). For special installations: `[sudo, podman, --runtime, runc]`."""
+    """The command of the container tool, for example `[sudo, podman, --runtime, runc]`; the default is the value of `kind`."""
     run_flags: tuple[str, ...] = ()
     """More flags of `docker run` when the console creates the container."""
 
@@ -71,6 +72,7 @@ class Node(Written):
     hardware: Hardware = HARDWARE["a3"]
     runtime: Runtime = Runtime()
     sudo: bool = False
+    """Run the console's commands on the nodes with `sudo -n`."""
     python: str = "python3"
     """Interpreter for the helper (3.7 or later)."""
     base: str = "/var/tmp/dsv4-console"

@@ -158,7 +158,7 @@ class Deployment:
     def engines_named(self, words: Iterable[str], every: Sequence[str], seen: Container[str] = ()) -> tuple[str, ...]:
         """The engines that the words name, each once: an engine id, a group for its engines, or `all` for `every`.
 
-        `seen` are ids of engines on nodes that are not planned. Raises UsageError for an unknown word.
+        `seen` are ids of engines that run on nodes but are not in the plan. Raises UsageError for an unknown word.
         """
         groups: dict[str, list[str]] = {name: [] for name in self.layout.groups}
         for rank in self.ranks():

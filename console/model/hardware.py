@@ -30,7 +30,7 @@ _NODES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
 
 
 class Hardware(BaseModel):
-    """The hardware of a node in a file. A device is what `ASCEND_RT_VISIBLE_DEVICES` counts: a chip on A2, a die on A3."""
+    """A kind of hardware. A device is what `ASCEND_RT_VISIBLE_DEVICES` counts: a chip on A2, a die on A3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +40,7 @@ class Hardware(BaseModel):
     hbm_mib: int = Field(ge=0)
     """HBM of one device in MiB."""
     dies_per_card: int = Field(default=1, ge=1)
+    """Devices of one card: 2 on A3."""
 
     @model_validator(mode="before")
     @classmethod

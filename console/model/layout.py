@@ -70,14 +70,16 @@ class DataParallel(Written):
     external: every rank has its own HTTP server.
     hybrid: each node serves its own ranks."""
     rpc_port: int = Field(default=29550, ge=1, le=65535)
-    """The default of vLLM (vllm/config/parallel.py, 0.21)."""
+    """`--data-parallel-rpc-port`; the default is that of vLLM (vllm/config/parallel.py, 0.21)."""
 
 
 class KvTransfer(Written):
     """The KV connector of a prefill or decode group; role and sizes are computed."""
 
     connector: str
+    """The KV connector, for example MooncakeHybridConnector."""
     port: int = Field(ge=1, le=65535)
+    """The first handshake port (`kv_port`) of the group."""
     engine_id: str | tuple[str, ...] | None = None
     """One id for the group, or a list with one id for each of its nodes."""
     extra: dict[str, JsonValue] = Field(default_factory=dict)
@@ -126,6 +128,7 @@ class Group(Written):
     """One data-parallel group: its engines start, fail and stop together."""
 
     role: Role
+    """What its engines do: `prefill`, `decode`, or both (`mixed`)."""
     nodes: int = Field(ge=1, le=MOST)
     """Number of nodes."""
     count: int = Field(default=1, ge=1, le=MOST)
@@ -211,6 +214,7 @@ class Proxy(Written):
     """The router in front of prefill and decode groups (vllm-ascend's example proxies)."""
 
     kind: ProxyKind = "load-balance"
+    """The example proxy of vllm-ascend: `load-balance` and `layerwise` use prefill and decode, `dp` one rank for each request."""
     node: str = ""
     """`GROUP/INDEX` of the layout, or a node name; empty means the first node of the first group."""
     host: str = "0.0.0.0"
@@ -238,6 +242,7 @@ class Layout(Written):
     """Processes beside the engines; they start before the engines and stop after them."""
     proxy: Proxy | None = None
     assign: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Nodes of each group, used without `--assign` when no assignment is saved."""
     source: Source | None = Field(default=None, exclude=True, repr=False)
     written: Layout | None = Field(default=None, exclude=True, repr=False)
     """The layout of the file, when groups have another size or copies."""

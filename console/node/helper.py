@@ -42,7 +42,7 @@ class Helper:
         self._requests = RequestHandlers(self.push, sources)
 
     def serve(self) -> None:
-        """Serve until stdin closes or sends invalid data. Never returns: commands are killed, threads are not awaited."""
+        """Serve until stdin closes or sends invalid data; then kill running commands and exit without waiting for threads."""
         self._write(MARKER)
         self.push(hello(), b"")
         status = 0

@@ -205,7 +205,7 @@ CHECKS = (
     Check("37", "all shards", "weights", _of_weights(_shards), _GROUP,
           "dsv4-console weights copy --from NODE, or download them again",
           applies=_has_model),
-    Check("38", "same weights on all nodes", "weights", _of_weights(_manifest), "Different weights give wrong answers (E9).",
+    Check("38", "same weights on all nodes", "weights", _of_weights(_manifest), "Different weights give wrong answers.",
           "dsv4-console weights copy --from NODE", same=True, applies=_has_model),
     Check("39", "file system of the weights", "weights-place", _place, "With 16 readers per node a shared file system is slow.",
           "keep the weights on local NVMe", blocks=False, applies=_has_model),

@@ -1,8 +1,8 @@
 """Reads the log of an engine as it arrives: the phase of its start, whether it serves, its errors and its load.
 
-Bytes arrive in any pieces; lines without a known mark cost almost nothing. The patterns are those of vLLM 0.8 to 0.29 with their
-vllm-ascend; matching never depends on file names or line numbers, which move between versions. Which error pages to consult is
-the advice room's job, keeping the bytes is the log store's.
+Bytes arrive in any pieces; lines without a known mark cost almost nothing. The patterns are those of vLLM since 0.8 with
+their vllm-ascend; matching never depends on file names or line numbers, which move between versions. It does not
+match known failures (`console.diagnosis`) and does not store the log (`console.services.logs`).
 """
 
 from __future__ import annotations

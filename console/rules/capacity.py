@@ -38,7 +38,8 @@ class Capacity:
     def __str__(self) -> str:
         return (
             f"{self.group}: estimate: weights at least {self.weights:.1f} of {self.hbm:.0f} GiB per device, "
-            f"about {self.left:.1f} GiB free at utilization {self.utilization:g} ({self.source})"
+            f"about {self.left:.1f} GiB left for the KV cache at utilization {self.utilization:g}, after the driver's memory "
+            f"({self.source})"
         )
 
 

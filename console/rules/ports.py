@@ -206,7 +206,8 @@ RULES = (
         "R16",
         "KV handshake ports avoid the ports of other parts",
         _W,
-        "Other parts of the engines bind ports in this range, some at random, so a start fails from time to time.",
+        "Other parts of the engines bind ports outside of 22000-29000 and 30000-32000, some at random, so that a start "
+        "fails from time to time.",
         "Use 22000-29000 or 30000-32000.",
         "Mooncake v0.3.9 config.h, ascend_direct_transport; CANN",
         _zones,
@@ -216,7 +217,7 @@ RULES = (
         "KV handshake ports fit an older Mooncake",
         _N,
         "Mooncake v0.3.7 binds 1000 ports per die from 20000 on: up to 35999 on 16 dies.",
-        "Check the Mooncake version in the image, or use a port below 20000.",
+        "With Mooncake v0.3.7 or older, use a port below 20000 in spite of R16; with later versions, ignore this note.",
         "vllm-ascend issue 14263",
         _old_zone,
     ),

@@ -242,7 +242,7 @@ def instead(kind: Kind, name: str, release: Release, dashes: str = "") -> str:
 
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_WHY = "`vllm serve` refuses it and exits, after the containers were started on every node."
+_WHY = "`vllm serve` refuses an unknown flag or an invalid value and exits, after the containers were started on every node."
 _SOURCE = "the parser and the source of the release, collected by `make releases`"
 RULES = (
     Rule(

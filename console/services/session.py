@@ -168,11 +168,11 @@ class Session:
         return self._findings[1]
 
     def subscribe(self, listener: Callable[[ClusterSnapshot], None]) -> Callable[[], None]:
-        """Call `listener` with each new snapshot, at most four a second. Gives a function that unsubscribes it."""
+        """Call `listener` with each new snapshot, at most four a second. Returns a function that unsubscribes it."""
         return self._monitor.subscribe(listener)
 
     def assign(self, group: str | None, nodes: Sequence[str]) -> None:
-        """Give nodes to a group, after those it has, in this order; None takes them away. Saved at once.
+        """Append nodes to a group in this order; with None, unassign them. Saved at once.
 
         Raises UsageError for names that do not exist and Refused while engines of ours run on a node that would change.
         """
@@ -217,7 +217,7 @@ class Session:
         """Add an event about an action of this console."""
         self._monitor.note(EventLevel.INFO, text)
 
-    def heard(self, node: str) -> bool:
+    def first_sample_complete(self, node: str) -> bool:
         """Whether the first sample of a node is complete, see `monitoring.completeness`."""
         return self._monitor.nodes[node].complete
 

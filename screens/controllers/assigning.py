@@ -81,7 +81,7 @@ class Assigning(Controller):
         self, title: Line, rows: list[Row], first: str | None, following: Callable[[str], Sequence[Line]]
     ) -> str | None:
         foot: Line = (("Enter", "key"), (" give  ", "dim"), ("esc", "key"), (" cancel  ", "dim"))
-        foot = (*foot, ("nothing changes on a node by this", "dim"))
+        foot = (*foot, ("this changes nothing on a node", "dim"))
         return await self.interaction.choose(title, rows, foot, chosen=first, careful=True, preview=following)
 
     def _give(self, session: Session, group: str | None, nodes: Sequence[str]) -> None:

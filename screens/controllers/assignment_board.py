@@ -74,7 +74,7 @@ class AssignmentActions(Controller):
     def fill(self) -> bool:
         """Give every group the nodes it lacks."""
         session = self.fleet.session
-        return self._do(session, session.fill, "no group lacks a node that is free for it")
+        return self._do(session, session.fill, "nothing to fill: every group is complete, or no free node fits")
 
     def _only_fill(self, names: Sequence[str]) -> bool:
         return self._warn(f"fill takes no names; :assign assigns chosen nodes (not {', '.join(names)})")
@@ -112,7 +112,7 @@ class AssignmentActions(Controller):
         title = (
             ("Give ", "plain"),
             (shown(group), "bold"),
-            (" this size? Nothing changes on a node by this.", "plain"),
+            (" this size? This changes nothing on a node.", "plain"),
         )
         if await self.interaction.ask_yes(title, size_words(session.deployment, after, group)):
             self._do(session, lambda: session.change(operation), "that changes nothing")

@@ -99,12 +99,14 @@ class CommandLine(Controller):
 
     def filter(self, value: str = "") -> None:
         """Only some lines of the log of the engine."""
-        self._open("&", _FILTERS, "only log lines with this; !text hides; empty shows all", value)
+        self._open(
+            "&", _FILTERS, "show only log lines that contain this text; !TEXT hides them; empty shows all", value
+        )
 
     def find(self, value: str = "") -> None:
         """Search in a log, filter anywhere else."""
         in_log = self.arrangement.focused is self.log
-        words = "search; n and N go on" if in_log else "only rows with this text; empty shows all"
+        words = "search; n and N go on" if in_log else "show only rows that contain this text; empty shows all"
         self._open("/", (), words, value)
 
     def begin(self, text: str) -> None:
@@ -152,7 +154,7 @@ class CommandLine(Controller):
             ("log", "Log of the engine", tuple(snapshot.engines)),
             ("node", "Put the cursor on the node", tuple(snapshot.nodes)),
             ("cluster", "Put the cursor on the cluster", clusters),
-            ("last", "Go back so far in the log", (*LASTS, "all")),
+            ("last", "Go back by this time in the log", (*LASTS, "all")),
             ("layout", "Use this layout", tuple(shipped_layouts())),
             ("theme", "Use this theme", tuple(LOOKS)),
             ("edit", "Open the file in your $EDITOR", ("layout", "cluster")),
@@ -207,12 +209,12 @@ class CommandLine(Controller):
 
     def _unknown(self, word: str) -> None:
         known = dict.fromkeys(each.partition(" ")[0] for each in self.words())
-        meant = did_you_mean(suggestions(word, known, CHANGING)) or ": then tab completes"
+        meant = did_you_mean(suggestions(word, known, CHANGING)) or "press : and then Tab to see the names"
         self.interaction.warn(f"no command {shown(word)!r}; {meant}")
 
     def _found(self, found: bool, kind: str, name: str) -> None:
         if not found:
-            self.interaction.warn(f"no {kind} {shown(name)!r}; : then tab completes")
+            self.interaction.warn(f"no {kind} {shown(name)!r}; press : and then Tab to see the names")
 
     def _show_log(self, engine: str) -> None:
         found = self.grid.show_engine(engine)

@@ -59,14 +59,14 @@ class ConsoleActions(Controller):
         if not tiny and self.arrangement.both():
             return
         if tiny or self.arrangement.focused in (None, self.grid):
-            self.interaction.once_keys_are_calm(self.leave)
+            self.interaction.unless_pasting(self.leave)
         else:
             self.arrangement.focus(self.grid)
 
     def theme(self, name: str) -> None:
         """Use a theme by name."""
         if not self.set_theme(name):
-            self.interaction.warn(f"no theme {shown(name)!r}; : then tab completes")
+            self.interaction.warn(f"no theme {shown(name)!r}; press : and then Tab to see the names")
 
     def next_theme(self) -> None:
         """Use the next theme."""

@@ -37,7 +37,7 @@ BEGINNINGS: tuple[tuple[str, str], ...] = (
     ("bench --request-rate 2", "vllm bench serve: 2 requests a second, whatever the engines do with them."),
     (
         "bench --sweep 1,2,4,8,16,32",
-        "vllm bench serve, one run after the other: throughput against latency, and the knee.",
+        "vllm bench serve, one run after the other: throughput against latency, and where latency starts to rise fast.",
     ),
     ("bench --tool aisbench --concurrency 16", "AISBench's performance run with its streaming configuration."),
     ("eval gsm8k", "AISBench accuracy on GSM8K."),
@@ -133,12 +133,14 @@ class EvaluationActions(Controller):
             good = await self._one(plan, wait=bool(following))
             for left, (ask, argv) in zip(range(len(following), 0, -1), following, strict=True):
                 if not good:
-                    self.interaction.warn(f"the sweep ends here: the last run did not end well, {left} were to follow")
+                    self.interaction.warn(
+                        f"the sweep ends here: the last run did not end well, {left} more were not started"
+                    )
                     return
                 plan = await evaluator.prepare(ask)
                 if plan.argv != argv:
                     self.interaction.warn(
-                        f"the sweep ends here: what follows is no longer what was shown, {left} were to follow"
+                        f"the sweep ends here: the next command differs from the one you confirmed, {left} more were not started"
                     )
                     return
                 if worker is not None:

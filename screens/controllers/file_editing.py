@@ -104,14 +104,14 @@ class FileEditing(Controller):
             (
                 " is shipped and stays as it is. Edit a copy?"
                 if not there
-                else " has a copy of yours. Edit and use it?",
+                else " has a copy that you made. Edit and use it?",
                 "plain",
             ),
         )
         text = (
             f"The copy: {path}\n"
             f"{cluster} uses it from now on, also when the console is opened without --layout. Engines that run keep what they "
-            "were started with until they are restarted; nothing is sent to a node by this."
+            "were started with until they are restarted; this sends nothing to a node."
         )
         return await self.interaction.ask_yes(title, text)
 
@@ -132,4 +132,6 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConsoleError(f"{path}: {error.strerror}", hint="what was read before goes on") from error
+        raise ConsoleError(
+            f"{path}: {error.strerror}", hint="the settings that were read before stay in use"
+        ) from error

@@ -85,7 +85,7 @@ class FileReloading(Controller):
             )
             rows.append(Row(f":layout {fit_.layout.name}", (*head, (shown(fit_.layout.title), role))))
         none = "" if self.fleet.session.deployment.layout.chosen else "no layout is chosen; "
-        title = f"{shown(cluster.name)}: {none}which one? esc: only look; a file of yours: :layout FILE"
+        title = f"{shown(cluster.name)}: {none}choose one. esc: go on without; your own file: :layout FILE"
         self.offer(title, rows)
 
     async def read_again(self, layouts: Mapping[str, str], anew: bool = False) -> None:
@@ -107,7 +107,7 @@ class FileReloading(Controller):
         except ConsoleError as error:
             hint = f"{error.hint}\n" if error.hint else ""
             key = self.interaction.key("edit")
-            more = f"Nothing was changed: what was read before goes on. {key} opens the file again."
+            more = f"Nothing was changed: the settings that were read before stay in use. {key} opens the file again."
             self.interaction.tell(ConsoleError(str(error), hint=f"{hint}{more}"))
             return
         self.grid.look_at(marks=frozenset())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from screens.panes.roles import RolePane
     from screens.panes.verify import VerifyPane
 
-_SCALE = "scale GROUP COUNT [NODE…]: so many groups like it serve afterwards"
+_SCALE = "scale GROUP COUNT [NODE…]: COUNT groups serve afterwards, copies included"
 
 
 @dataclass(eq=False)

@@ -49,10 +49,10 @@ class PlanOffer:
         asked: Sequence[str] = (),
         marks: Set[str] = frozenset(),
     ) -> None:
-        """Show a plan that is still to be made, and run it when it is confirmed; `run` stands for the operator's own.
+        """Prepare a plan, show it, and run it when it is confirmed; `run` replaces `EngineOperator.run`.
 
-        `asked` are the engines that were pointed at, so that the plan can say why it takes in more; `marks` are the marked
-        rows it is for, which are marked no longer once it runs.
+        `asked` are the engines that the operator selected; the plan says why it includes more. `marks` are the marked rows that
+        it is for; they are unmarked when it runs.
         """
         if self.allowed():
             self.interaction.start("act", self._offer, verb, target, prepare, run, asked, marks)
@@ -135,13 +135,13 @@ def _ending(result: PlanResult) -> str:
         return "done"
     if result.taken_over:
         return f"taken over by {shown(result.taken_over)}"
-    return "stopped on request" if result.cancelled else "FAILED, see the plan pane (8)"
+    return "cancelled" if result.cancelled else "FAILED, see the plan pane (8)"
 
 
 class _Overrides:
-    """One plan that is run, and run again when its operator insists: takes over from another one, passes over failed checks.
+    """Runs a plan, and runs it again when the operator chooses to take over the lease or to override failed checks.
 
-    Both are typed and journaled. Whether a plan may run is decided by the operator service.
+    Both choices are typed and journaled. Whether a plan may run is decided by the operator service.
     """
 
     def __init__(self, interaction: Interaction, operator: EngineOperator, plan: Plan, confirmed: str) -> None:
@@ -170,8 +170,8 @@ class _Overrides:
     async def _takes_over(self, busy: Busy) -> bool:
         text = (
             "Ask them first. Their plan starts no more steps once their console sees this, within seconds; steps under way end "
-            "by themselves. It is written to the journal and shown in other consoles. What each node does is still decided "
-            "there: a launch made from an old view is refused."
+            "by themselves. The journal and other consoles show the takeover. Each node still checks every step: it refuses a "
+            "launch that was planned from old data."
         )
         title: Line = (("TAKE OVER ", "danger"), (f"from {shown(busy.holder)}", "title"))
         return await self._asks(title, (str(busy), text), busy.holder, f"to {self._plan.verb} all the same")
@@ -183,7 +183,7 @@ class _Overrides:
             "Nothing was started." if self._plan.verb == "start" else "What ran was stopped, nothing was started yet."
         )
         title: Line = (
-            ("PASS OVER ", "danger"),
+            ("IGNORE FAILED ", "danger"),
             (f"check{'s' if len(result.checks) > 1 else ''} {shown(ids)}", "title"),
         )
         texts = (*(result.messages.get(step, step) for step in failed), before)

@@ -59,4 +59,4 @@ class SupportBundle(Controller):
             self._busy = False
         words = f"support bundle: {shown(str(path))}; secrets are masked, names and addresses are not"
         session.note(words)
-        self.interaction.notify(f"{words} (9)", timeout=20)
+        self.interaction.notify(f"{words}; Events keeps this message", timeout=20)

@@ -52,7 +52,7 @@ class UnmanagedList(Controller):
         rows = [Row(key, _line(node, each, snapshot.at)) for key, (node, each) in found.items()]
         count = f"{len(rows)} process{'es' if len(rows) != 1 else ''}"
         key = await self.interaction.choose(
-            ((count, "bold"), (" that no console here keeps", "plain")),
+            ((count, "bold"), (" that no console started", "plain")),
             [Row("-heading", ((_HEADING, "dim"),)), *rows],
             (("Enter", "key"), (" what can be done  ", "dim"), ("esc", "key"), (" close", "dim")),
             preview=lambda key: _words(found[key][1]) if key in found else (),
@@ -65,7 +65,7 @@ class UnmanagedList(Controller):
         if not self.fleet.session.read_only:
             rows += [
                 Row("stop", (("stop   ", "danger"), ("plan a TERM for it; nothing is killed", "plain"))),
-                Row("kill", (("kill   ", "danger"), ("plan a KILL for it and all that is below it", "plain"))),
+                Row("kill", (("kill   ", "danger"), ("plan a KILL for the process and its child processes", "plain"))),
             ]
         title: Line = (("pid ", "plain"), (str(process.pid), "bold"), (f" on {shown(node)}: what to do?", "plain"))
         foot: Line = (("Enter", "key"), (" choose  ", "dim"), ("esc", "key"), (" close  ", "dim"))

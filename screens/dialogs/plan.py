@@ -154,9 +154,9 @@ class PlanDialog(Dialog[Confirmed]):
                 return await self._prepare()
             except UnderWay as error:
                 lines: list[Line] = [((text, "warn"),) for text in self._wrapped(str(error))]
-                lines += [((text, "key"),) for text in self._wrapped(f"or ask {error.holder}")]
+                lines += [((text, "key"),) for text in self._wrapped(f"or ask {error.holder} to finish")]
                 lines.append(
-                    (("the plan comes here as soon as there is something to do; nothing happens by itself", "dim"),)
+                    (("the plan appears here when it is available; it runs only after you confirm it", "dim"),)
                 )
                 self.say(self._title(), lines, (("waiting ...  ", "busy"), ("esc", "key"), (" cancel", "dim")))
                 await asyncio.sleep(AGAIN_S)

@@ -90,7 +90,7 @@ class DiagnosisPane(FoldingPane):
             return (
                 name,
                 ("no failure", "ok"),
-                (", with advice" if found.advice else "", "dim"),
+                ("; advice is below" if found.advice else "", "dim"),
             )
         after = f", {counted(len(found.consequences), 'consequence')} folded" if found.consequences else ""
         return (name, (counted(len(broken), "failure"), "fail"), (f"{after}, times in {time.strftime('%Z')}", "dim"))

@@ -53,7 +53,7 @@ class JournalPane(TimelinePane):
     def title(self) -> Line:
         """How many there are, how many of them failed, and in which zone their times are."""
         failed = sum(each.good is False for each in self._entries)
-        seen = f", {self._others} of others seen" if self._others else ""
+        seen = f", {self._others} by other operators" if self._others else ""
         return (
             ("Journal", "bold"),
             (f"  {counted(len(self._entries), 'operation')} from this machine{seen}", "plain"),

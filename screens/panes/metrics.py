@@ -119,12 +119,13 @@ def _verdict(whole: Serving) -> tuple[Sign, str]:
     if whole.preemptions_s:
         return STATES[
             EngineState.DEGRADED
-        ], f"KV cache too small: {_rate(whole.preemptions_s)} requests preempted; {running}{waiting}"
+        ], f"KV cache too small: {_rate(whole.preemptions_s)} preemptions; {running}{waiting}"
     if waiting and (whole.kv_usage or 0.0) >= FULL:
         return STATES[EngineState.DEGRADED], f"KV cache full: {running}{waiting}"
     if waiting:
         return GRADES[Grade.WAIT], f"busy: {running}{waiting}"
-    return GRADES[Grade.OK], f"{running}, none waiting" if whole.running else "no requests"
+    none = "" if whole.waiting is None else ", none waiting"
+    return GRADES[Grade.OK], f"{running}{none}" if whole.running else "no requests"
 
 
 def _columns(pane: Pane, *, roomy: bool) -> tuple[Column[Serving], ...]:

@@ -55,7 +55,9 @@ class NpuPane(Pane):
             self.show([])
             return
         self.empty = (
-            "no NPU data yet" if node.expected_devices else f"{shown(node.name)} has no NPUs by its hardware entry"
+            "no NPU data yet"
+            if node.expected_devices
+            else f"{shown(node.name)} has no NPUs according to the cluster file"
         )
         names = [shown(each.rank) for each in node.devices if each.rank]
         columns = fitting(_columns(widest(names, 6, 20)), self.cells - 1)

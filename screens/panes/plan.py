@@ -206,7 +206,7 @@ def _time_words(step: Step, ran_s: float, drain_s: float) -> str:
     """How much of its time a step has used, and what follows; empty for one without a limit, or beyond it."""
     ran = int(ran_s)
     if step.act == "drain" and ran < drain_s:
-        return f"drain {ran}/{drain_s:.0f} s, then what still runs is cut"
+        return f"drain {ran}/{drain_s:.0f} s, then remaining requests are aborted"
     if step.act == "stop" and ran < GRACE_S:
         return f"TERM {ran}/{GRACE_S:.0f} s, then KILL"
     if step.act == "stop" and ran < GRACE_S + KILL_S:

@@ -87,13 +87,15 @@ class RolePane(Pane):
             return (*what, ("Read-only: nothing can be changed here", "dim"))
         if self.marked:
             return self._hint(
-                what, f"{self._node_name(self.marked)} is marked: on another place", ("swap", "swaps them")
+                what,
+                f"{self._node_name(self.marked)} is marked: move to another place, then",
+                ("swap", "swaps the two nodes"),
             )
         if lacking:
             places = f"{counted(lacking, 'place')} empty:"
             return self._hint(what, places, ("fill", "fills"), ("place", "chooses a node"))
         if differ:
-            return self._hint(what, "Engines differ from it:", ("restart", "restarts them so"))
+            return self._hint(what, "Running engines differ from this layout:", ("restart", "restarts them with it"))
         return self._hint(
             what, "", ("place", "changes a node"), ("mark-place", "marks a swap"), ("start", "plans a start")
         )
@@ -242,7 +244,7 @@ def board(deployment: Deployment, snapshot: ClusterSnapshot, pen: Pen, cells: in
         head = (fit(shown(service.id), 12) + " ", "bold service")
         seen = snapshot.engines.get(service.id)
         state = count_words([seen], pen) if seen is not None else ()
-        rows.append(Row(f"service/{service.id}", (head, (f"{where}, before the engines  ", "plain"), *state)))
+        rows.append(Row(f"service/{service.id}", (head, (f"{where}, starts before the engines  ", "plain"), *state)))
     if proxy is not None:
         rows.append(
             Row("proxy", ((fit("proxy", 13), "bold proxy"), (f"on {shown(proxy.node)}, port {proxy.port}", "plain")))
@@ -290,7 +292,7 @@ def _drift_rows(group: str, node: str, snapshot: ClusterSnapshot, cells: int) ->
     rows = []
     for lines, names in group_by_drift(each for each in snapshot.engines_on(node) if each.group == group).items():
         who = f"{names[0]} +{len(names) - 1} more run" if len(names) > 1 else f"{names[0]} runs"
-        rest = "r restarts it so" if len(names) == 1 else "r restarts them so"
+        rest = f"r restarts {'it' if len(names) == 1 else 'them'} with this layout"
         text = shown(f"{who} with {'; '.join(lines)}; {rest}")
         rows += [
             Row(f"drift/{names[0]}/{at}", ((("       " if at else "     ") + piece, "warn"),))

@@ -65,7 +65,7 @@ async def measure(file: Path, state: Path) -> bool:
     session = Session(load_cluster(file), load_layout("a3-pd"), Assignment(groups), read_only=True, state_dir=state)
     await session.open()
     try:
-        await until(lambda: all(session.heard(name) for name in NAMES), timeout_s=60.0)
+        await until(lambda: all(session.first_sample_complete(name) for name in NAMES), timeout_s=60.0)
         name, alone = await slowest(session, NAMES[0])
         requests = counted(session)
         begin = time.perf_counter()

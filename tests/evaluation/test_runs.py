@@ -154,7 +154,7 @@ async def console(
     session = Session(cluster, made, Assignment({"mixed": (node,)}), read_only=read_only, state_dir=state)
     await session.open()
     try:
-        await until(lambda: session.heard(node), 20)
+        await until(lambda: session.first_sample_complete(node), 20)
         yield session
     finally:
         await session.close()

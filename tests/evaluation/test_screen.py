@@ -44,7 +44,7 @@ async def test_from_the_command_line_of_the_screen_to_figures_and_back_to_the_lo
         async def sees(words: str) -> None:
             await until(lambda: words in text(), 30, words)
 
-        await until(lambda: session.heard(node), 30)
+        await until(lambda: session.first_sample_complete(node), 30)
         await press("colon", *({" ": "space", "-": "minus"}.get(key, key) for key in "bench --concurrency 4"), "enter")
         await sees("y start")
         await sees("vllm bench serve")

@@ -450,8 +450,10 @@ def test_a_finding_names_the_line_that_is_to_blame() -> None:
         (
             "a3-pd",
             (
-                "prefill: estimate: weights at least 35.9 of 64 GiB per device, about 20.0 GiB free at utilization 0.92",
-                "decode: estimate: weights at least 35.9 of 64 GiB per device, about 18.7 GiB free at utilization 0.9",
+                "prefill: estimate: weights at least 35.9 of 64 GiB per device, "
+                "about 20.0 GiB left for the KV cache at utilization 0.92, after the driver's memory",
+                "decode: estimate: weights at least 35.9 of 64 GiB per device, "
+                "about 18.7 GiB left for the KV cache at utilization 0.9, after the driver's memory",
             ),
         ),
         ("a3-pd-flash", ()),

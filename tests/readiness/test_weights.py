@@ -109,7 +109,7 @@ async def test_between_models_that_differ_nobody_guesses(tmp_path: Path) -> None
         session = Session(load_cluster(made.file), chosen, Assignment(dict(chosen.assign)), state_dir=made.state)
         await session.open()
         try:
-            await until(lambda: all(session.heard(name) for name in ("p0", "p1")), timeout_s=60.0)
+            await until(lambda: all(session.first_sample_complete(name) for name in ("p0", "p1")), timeout_s=60.0)
             with pytest.raises(Refused, match="p1 has the same complete model"):
                 await session.maintenance.weights("")
             (made.node("p1").root / "root" / MODEL / SHARD).write_text("another")

@@ -104,7 +104,7 @@ async def test_take_away_then_fill_gives_the_place_back(tmp_path: Path, size: tu
         await seen.press("A")
         await seen.sees(lambda: held(session) == FULL)
         await seen.press("A")
-        await seen.sees(lambda: "no group lacks a node" in seen.toasts())
+        await seen.sees(lambda: "nothing to fill: every group is complete" in seen.toasts())
 
 
 @SIZES
@@ -262,7 +262,7 @@ async def test_the_board_says_where_a_running_engine_differs(tmp_path: Path) -> 
     async with running(session, LARGE) as seen:
         await seen.press("7")
         session.set_state("decode-3", EngineState.READY, drift=("port 7200, planned 7103",))
-        await seen.sees("decode-3 runs with port 7200, planned 7103; r restarts it so")
+        await seen.sees("decode-3 runs with port 7200, planned 7103; r restarts it with this layout")
 
 
 async def test_where_it_differs_is_broken_to_the_width_told_once_for_equal_engines_and_not_of_ended_ones(
@@ -277,7 +277,7 @@ async def test_where_it_differs_is_broken_to_the_width_told_once_for_equal_engin
             session.set_state(f"decode-{rank}", state, drift=lines)
         await seen.sees("decode-8 +6 more run with --gpu-memory-utilization 0.92, planned")
         told = " ".join(seen.text().split())
-        assert "planned 0.85; HCCL_BUFFSIZE 1024, planned 2048; r restarts them so" in told
+        assert "planned 0.85; HCCL_BUFFSIZE 1024, planned 2048; r restarts them with this layout" in told
         assert "decode-11" not in told
 
 

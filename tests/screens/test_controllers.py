@@ -434,7 +434,7 @@ async def test_a_start_that_has_only_just_begun_elsewhere_is_waited_for_and_then
     async with running(session) as seen:
         await seen.press("j", "j", "x")
         await seen.sees("the start of ann@jump is under way")
-        await seen.sees("the plan comes here as soon as there is something to do")
+        await seen.sees("the plan appears here when it is available")
         runs.set()
         await seen.sees("type 8 to stop")
         await seen.press("8", "enter")

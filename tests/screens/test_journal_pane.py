@@ -57,7 +57,7 @@ async def test_what_others_did_is_there_marked_as_seen(tmp_path: Path) -> None:
     session.publish()
     async with running(session, LARGE) as seen:
         await seen.press("J")
-        await seen.sees("0 operations from this machine, 1 of others seen")
+        await seen.sees("0 operations from this machine, 1 by other operators")
         line = next(line for line in seen.lines() if "alice@jum" in line)
         assert "stop of 2 engines" in line
         assert "seen, not done here" in line

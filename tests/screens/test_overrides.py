@@ -57,7 +57,7 @@ async def test_failed_checks_are_passed_over_by_typing_their_ids(tmp_path: Path,
     session.operator.checks = frozenset({"14", "37"})
     async with running(session, size) as seen:
         await _stop_one(seen)
-        await seen.sees("PASS OVER checks 14 37")
+        await seen.sees("IGNORE FAILED checks 14 37")
         await seen.sees("check 14, 37 fails")
         await seen.press("tab", *"14", "enter")
         assert "that is not 14 37" in seen.toasts()
@@ -72,7 +72,7 @@ async def test_a_check_that_is_not_passed_over_stays_a_failure(tmp_path: Path) -
     session.operator.checks = frozenset({"14"})
     async with running(session) as seen:
         await _stop_one(seen)
-        await seen.sees("PASS OVER check 14")
+        await seen.sees("IGNORE FAILED check 14")
         await seen.press("escape")
         await seen.sees("FAILED")
         assert session.operator.ran == []

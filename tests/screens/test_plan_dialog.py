@@ -120,7 +120,7 @@ def test_all_is_unfolded_and_folded_with_one_key_but_for_single_commands_of_many
         ("7105", "7105"),
         ("MOONCAKEHYBRID", "MooncakeHybridConnector"),
         ("npu-smi", "npu-smi info"),
-        ("aborted", "its requests are aborted"),
+        ("aborted", "running requests are aborted"),
     ],
 )
 def test_a_search_unfolds_what_has_the_text(text: str, found: str) -> None:

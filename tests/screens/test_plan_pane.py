@@ -28,10 +28,10 @@ async def test_a_running_stop_counts_towards_what_follows(tmp_path: Path) -> Non
         pane.clock = lambda: now
         pane.begin(PLAN)
         pane.note(StepEvent("drain", Outcome.RUNNING))
-        await seen.sees("drain 0/120 s, then what still runs is cut")
+        await seen.sees("drain 0/120 s, then remaining requests are aborted")
         pane.note(StepEvent("drain", Outcome.RUNNING, "4 requests still run"))
         now += 34.7
-        await seen.sees("drain 34/120 s, then what still runs is cut")
+        await seen.sees("drain 34/120 s, then remaining requests are aborted")
         await seen.sees("4 requests still run")
         pane.note(StepEvent("drain", Outcome.DONE))
         pane.note(StepEvent("stop", Outcome.RUNNING))
@@ -118,6 +118,6 @@ async def test_a_plan_of_hundreds_of_engines_is_a_page_while_it_runs(tmp_path: P
         for step in plan.stages[0].steps:
             pane.note(StepEvent(step.id, Outcome.DONE, "idle"))
         pane.note(StepEvent(plan.stages[1].steps[5].id, Outcome.UNKNOWN, "the link was lost"))
-        await seen.sees("a step of start may be done or not, at stage 2 of 8: write 8 run directories")
+        await seen.sees("start: the outcome of a step is unknown at stage 2 of 8: write 8 run directories")
         await seen.sees("the link was lost")
         assert len(pane.rows) < 16

@@ -40,7 +40,7 @@ async def test_the_list_says_who_what_and_since_when_and_the_plan_wants_the_pid(
     async with running(session, size) as seen:
         await seen.sees("2 unmanaged")
         await seen.press("U")
-        await seen.sees("2 processes that no console here keeps")
+        await seen.sees("2 processes that no console started")
         text = seen.text()
         for words in ("4711 root", "1 d 1 h", "61000", "vLLM that no console started", "devices 0, 1", "[b]x"):
             assert words in text, text

@@ -19,7 +19,7 @@ from tests.screens.seen import LARGE, SMALL, running
 
 PROOFS = (
     Proof("chat 1 through proxy", True, "Hello world", 0.5, "proxy", 1),
-    Proof("golden: both", False, "they differ (E9)"),
+    Proof("comparison: both", False, "they differ (failure E9)"),
 )
 
 
@@ -34,10 +34,10 @@ async def test_text_is_there_before_the_answer_is_whole_and_failures_come_first(
         await seen.press("Y", "f", "enter")
         await seen.sees("Hel[b]lo")
         session.verifier.gate.set()
-        await seen.sees("they differ (E9)")
+        await seen.sees("they differ (failure E9)")
         lines = seen.lines()
         failed, passed = (
-            next(at for at, line in enumerate(lines) if word in line) for word in ("golden", "1 chat through proxy")
+            next(at for at, line in enumerate(lines) if word in line) for word in ("comparison", "1 chat through proxy")
         )
         assert failed < passed
         assert any("1 of 2 checks failed" in line for line in lines)

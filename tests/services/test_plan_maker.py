@@ -92,7 +92,7 @@ def test_a_stop_takes_the_proxy_first_then_decode_then_prefill_and_verifies() ->
         ("stop", "prefill"),
         ("verify", ""),
     ]
-    lost = [loss for loss in plan.losses if "its requests are aborted" in loss]
+    lost = [loss for loss in plan.losses if "running requests are aborted" in loss]
     assert [loss.partition(":")[0] for loss in lost] == ["prefill-0, prefill-1", "decode-0..3", "proxy"], (
         "one line each"
     )
@@ -105,17 +105,17 @@ def test_what_a_stop_loses_goes_by_the_log_until_http_was_asked() -> None:
         for name, each in seen.engines.items()
     }
     plan = PlanMaker(deployment(), replace(seen, engines=engines)).make("stop", ("decode-0", "decode-1"))
-    assert "decode-0: serving; its requests are aborted" in plan.losses
-    assert "decode-1: starting (load); it must load the model again" in plan.losses
+    assert "decode-0: serving; running requests are aborted" in plan.losses
+    assert "decode-1: starting (load); the model must be loaded again" in plan.losses
 
 
 @pytest.mark.parametrize(
     ("phase", "headless", "lost"),
     [
-        ("load", False, "starting (load); it must load the model again"),
-        ("engine-ready", True, "degraded, may serve no request; its requests are aborted"),
-        ("serving", False, "degraded, may serve no request; its requests are aborted"),
-        ("", False, "degraded, may serve no request; its requests are aborted"),
+        ("load", False, "starting (load); the model must be loaded again"),
+        ("engine-ready", True, "degraded, may serve no request; running requests are aborted"),
+        ("serving", False, "degraded, may serve no request; running requests are aborted"),
+        ("", False, "degraded, may serve no request; running requests are aborted"),
     ],
 )
 def test_a_rank_condemned_by_its_peer_loses_requests_only_if_it_served(phase: str, headless: bool, lost: str) -> None:
@@ -259,7 +259,7 @@ def test_an_act_names_whom_it_cannot_reach(verb: Verb, words: str) -> None:
 
 def test_force_says_which_ranks_it_leaves_useless() -> None:
     lost = _plan("kill", ("decode-2",), READY).losses
-    assert "decode: 3 other ranks cannot serve without them; restart decode afterwards" in lost
+    assert "decode: 3 other ranks cannot serve without the killed ranks; restart decode afterwards" in lost
     whole = _plan("kill", ("decode-0", "decode-1", "decode-2", "decode-3"), READY).losses
     assert not any("without it" in each for each in whole)
 

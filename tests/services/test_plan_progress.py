@@ -60,15 +60,15 @@ def test_what_went_wrong_comes_first_and_different_failures_stay_apart() -> None
         (PlanResult({step.id: Outcome.DONE for step in PLAN.steps}, {}), "start of 2 engines is done"),
         (
             PlanResult({step.id: Outcome.SKIPPED for step in PLAN.steps}, {}, cancelled=True),
-            "start stopped on request: 8 steps not started",
+            "start was cancelled: 8 steps not started",
         ),
         (
             PlanResult({step.id: Outcome.SKIPPED for step in PLAN.steps}, {}, cancelled=True, taken_over="bob@jump"),
-            "start stopped on request, taken over by bob@jump: 8 steps not started",
+            "start was cancelled, taken over by bob@jump: 8 steps not started",
         ),
         (
             PlanResult({step.id: Outcome.UNKNOWN for step in PLAN.steps}, {}),
-            "a step of start may be done or not, at stage 1 of 2: check d0..3: idle; check the engines, then plan again",
+            "start: the outcome of a step is unknown at stage 1 of 2: check d0..3: idle; check the engines, then make a new plan",
         ),
     ],
 )

@@ -119,9 +119,9 @@ def test_requests_in_flight_are_counted() -> None:
     }
     plan = PlanMaker(deployment(), replace(seen, engines={**seen.engines, **busy})).make("stop", ())
     lost = _text(plan, "Lost")
-    assert "decode-0..3: serving; 12 requests run, 3 wait; its requests are aborted" in lost
-    assert "prefill-0, prefill-1: serving; 1 request runs; its requests are aborted" in lost
-    assert "proxy: serving; its requests are aborted" in lost
+    assert "decode-0..3: serving; 12 requests run, 3 wait; running requests are aborted" in lost
+    assert "prefill-0, prefill-1: serving; 1 request runs; running requests are aborted" in lost
+    assert "proxy: serving; running requests are aborted" in lost
 
 
 def test_what_ends_without_a_loss_says_so() -> None:

@@ -137,7 +137,7 @@ def test_verify_reaches_every_rank_and_finds_both_sides_agree(serving: Lab) -> N
     assert {rank["id"]: rank["engine"] for rank in found["ranks"]} == {
         name: name for name in ("prefill-0", "decode-0", "decode-1", "whole-0", "whole-1")
     }
-    assert proofs["golden: prefill-0 alone and through proxy"]["passed"] is True
+    assert proofs["comparison: prefill-0 alone and through proxy"]["passed"] is True
     assert found["verdict"].startswith("verified; 5 of 5 ranks answered")
     assert done.returncode == 0, done.stdout + done.stderr
 

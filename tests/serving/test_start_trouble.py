@@ -119,7 +119,7 @@ async def test_a_wrong_interface_is_told_while_the_start_still_waits(idle: Lab) 
 
     try:
         async with watched(idle) as session:
-            await until(lambda: session.heard("m0"), 30.0, "connected")
+            await until(lambda: session.first_sample_complete("m0"), 30.0, "connected")
             plan = await session.operator.prepare("start", ())
             going = asyncio.create_task(session.operator.run(plan, hear, confirmed=plan.confirm.expected))
             runs = Path(idle.node("m0").base) / "small" / "mixed-1" / "runs"

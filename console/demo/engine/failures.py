@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 
 KINDS: Final[Mapping[str, str]] = {
-    "address": "the data-parallel address is not an address of the node: ZMQError, exit 1 (a really wrong address does the same)",
+    "address": "the data-parallel address is not of the node: ZMQError, exit 1 (an actual wrong address has this effect)",
     "port": "a process that is not vLLM holds the HTTP port: Errno 98, exit 1",
     "path": "the model path is not mounted: HFValidationError, exit 1",
-    "nic": "the network interface does not exist: the worker logs it at once; the engine exits with 1 N s later (`nic 60`)",
+    "nic": "the network interface does not exist: the worker logs it; the engine exits with code 1 after N seconds (`nic 60`)",
     "quantization": "the vllm-ascend plugin is not active: Unknown quantization method, exit 1",
     "memory": "the NPU runs out of memory while the weights load, exit 1",
-    "held": "another process holds HBM at the start, exit 1 (a real holder does the same)",
+    "held": "another process holds HBM at the start, exit 1 (a real process that holds HBM has the same effect)",
     "kv-memory": "no memory is left for KV cache blocks, exit 1",
     "hccl": "a rank does not join before HCCL_CONNECT_TIMEOUT: EI0006, exit 1",
     "graph": "graph capture runs out of stream resources: 207008, exit 1",

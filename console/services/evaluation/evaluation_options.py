@@ -22,11 +22,13 @@ VERBS = ("bench", "eval")
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of a performance run; `args.asks(args)` gives the requests."""
-    parser.add_argument("--tool", choices=tuple(TOOLS), default="vllm", help="who measures (default: vllm bench serve)")
+    parser.add_argument(
+        "--tool", choices=tuple(TOOLS), default="vllm", help="measuring tool (default: vllm bench serve)"
+    )
     parser.add_argument("--input-len", type=int, default=1024, metavar="TOKENS", help="length of the random prompts")
     parser.add_argument("--output-len", type=int, default=256, metavar="TOKENS", help="tokens asked for")
     parser.add_argument("--num-prompts", type=int, default=100, metavar="N")
-    parser.add_argument("--warmups", type=int, metavar="N", help="requests before, which are not counted")
+    parser.add_argument("--warmups", type=int, metavar="N", help="warm-up requests before the measurement")
     parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most")
     parser.add_argument("--request-rate", type=float, metavar="PER_S", help="open loop: send at this rate")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
 """Imports CI configurations, compose files, Kubernetes manifests and shell scripts as layouts.
 
-Each reader finds what its file starts; one builder makes the layout. Runs nothing, and takes no address as real.
+Each reader finds what its file starts; one builder makes the layout. Runs nothing, and never connects to an address in a file.
 """
 
 from __future__ import annotations

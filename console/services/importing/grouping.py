@@ -33,7 +33,7 @@ class EngineGroup:
 
     nodes: list[PlacedNode] = field(default_factory=list)
     meet: str | None = None
-    """Where; None while no file says it."""
+    """Rendezvous address of the group; None when no file contains it."""
 
     @property
     def first(self) -> Engine:
@@ -151,7 +151,7 @@ def _collides(engine: Engine, node: PlacedNode) -> bool:
 
 
 def refuse_alternatives(engines: Sequence[Engine], questions: Sequence[Question]) -> None:
-    """Check that engines of which a script starts one or the other are parts of one deployment. Raises FileError."""
+    """Raise FileError when a script chooses between engines that are not parts of one deployment."""
     if not questions:
         return
     seen: dict[object, Engine] = {}
@@ -222,7 +222,7 @@ def place(group: EngineGroup) -> list[str]:
 
 
 def _serves(engines: Sequence[Engine]) -> None:
-    """Use the settings of engines on a further node for the serving engine, whose file was not given; the rest is computed."""
+    """When only the file of a headless node was given, derive the settings of the serving node from it."""
     for engine in engines:
         for name in ("headless", "data-parallel-start-rank", "api-server-count"):
             engine.put(name, None)

@@ -58,11 +58,11 @@ def _loss(engine: EngineSnapshot, drain_s: float | None) -> tuple[str, str]:
     if drain_s is not None:
         return serving, f"requests that do not finish within {drain_s:.0f} s are aborted"
     if still_loading(engine):
-        return f"starting ({engine.phase or 'phase unknown'})", "it must load the model again"
+        return f"starting ({engine.phase or 'phase unknown'})", "the model must be loaded again"
     if engine.role == "service":
         return "", "engines lose this service and its data"
     if engine.state in proxy_routing.SERVING or engine.phase == Phase.SERVING:
-        return serving, "its requests are aborted"
+        return serving, "running requests are aborted"
     return "", ""
 
 
@@ -87,4 +87,4 @@ def _orphaned_ranks(
             if group_of(name) == group and name not in stopping and seen.state in proxy_routing.SERVING
         ]
         if rest and group in deployment.layout.groups:
-            yield f"{group}: {counted(len(rest), 'other rank')} cannot serve without them; restart {group} afterwards"
+            yield f"{group}: {counted(len(rest), 'other rank')} cannot serve without the killed ranks; restart {group} afterwards"

@@ -92,12 +92,12 @@ class PlanProgress:
             where = f"stage {rows[0].folded.stage} of {len(plan.stages)}"
             if rows[0].outcome is Outcome.FAILED:
                 return f"{plan.verb} failed at {where}: {rows[0].folded.title}"
-            doubt = f"a step of {plan.verb} may be done or not, at {where}: {rows[0].folded.title}"
-            return f"{doubt}; check the engines, then plan again"
+            doubt = f"{plan.verb}: the outcome of a step is unknown at {where}: {rows[0].folded.title}"
+            return f"{doubt}; check the engines, then make a new plan"
         if result is not None and not result.ok:
             skipped = sum(outcome is Outcome.SKIPPED for outcome in self.outcomes.values())
             by = f", taken over by {result.taken_over}" if result.taken_over else ""
-            return f"{plan.verb} stopped on request{by}: {counted(skipped, 'step')} not started"
+            return f"{plan.verb} was cancelled{by}: {counted(skipped, 'step')} not started"
         if result is not None:
             return f"{plan.verb} of {plan.target} is done"
         now = next((row for row in rows if row.outcome in (Outcome.RUNNING, Outcome.PENDING)), None)

@@ -167,7 +167,7 @@ class PlanData(TypedDict):
     runs: dict[str, str]
     """Engine to the id of the run that is launched."""
     process: ProcessId | None
-    """The unmanaged process that it ends; null when it is about engines or nodes."""
+    """The unmanaged process that it ends; null when the plan concerns engines or nodes."""
     change: ReassignmentData | None
     """Null when no node changes its group."""
     drain_s: float

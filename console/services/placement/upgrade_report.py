@@ -83,7 +83,7 @@ class ChangeData(TypedDict):
     setting: str
     """A flag, `FLAG.KEY`, a variable, or `kv_transfer.connector`."""
     path: list[str | int]
-    """Keys of the layout that lead to it; empty for a default, which is written nowhere."""
+    """Keys of the layout that lead to it; empty for a default: the layout does not contain it."""
     line: int | None
     """Line of the layout's file."""
     value: JsonValue
@@ -102,7 +102,7 @@ class UpgradeData(_From):
     layout: str
     """Name of the layout."""
     file: str
-    """Where it was read from; of a shipped layout its name."""
+    """The file of the layout, or the name of a shipped layout."""
     to: ReleaseData
     fits: bool
     """False when the new release does not know or refuses something, or a finding is an error."""

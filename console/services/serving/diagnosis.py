@@ -318,7 +318,7 @@ class DiagnosisWatch:
         return min(told, default=end)
 
     def _add_events(self, told: tuple[Diagnosis, ...]) -> None:
-        """Add one event for each new failure, for any number of ranks; again after it was gone."""
+        """Add one event for each new failure, however many ranks have it; one that disappears and returns gets a new event."""
         for each in told:
             if each.signature not in self._known.told and each.severity != "advice":
                 level = EventLevel.ERROR if each.severity == "fatal" else EventLevel.WARNING

@@ -144,7 +144,7 @@ class Verifier:
         """
         ask = ask or VerificationRequest()
         if ask.requests < 0 or ask.timeout_s <= 0:
-            raise UsageError("a number of requests and a time limit are above 0")
+            raise UsageError("the number of requests must be 0 or more, and the time limit more than 0 s")
         endpoint = self._endpoint()
         work = _Run(ask, notice)
         servers = [each for role in ("prefill", "decode", "mixed") for each in self._with_port(role)]
@@ -174,7 +174,10 @@ class Verifier:
         """The endpoint for user requests: the proxy, else an engine that serves."""
         found = self._with_port("proxy") or self._with_port("mixed")
         if not found:
-            raise Refused("the deployment has no proxy and no engine with a server", hint="assign nodes, then start")
+            raise Refused(
+                "the deployment has neither a proxy nor a mixed engine with an HTTP port",
+                hint="assign nodes, then start",
+            )
         endpoint = next((each for each in found if each.state in _SERVES), found[0])
         if endpoint.state is EngineState.UNREACHABLE:
             link = self._monitor.snapshot.nodes[endpoint.node].link
@@ -299,12 +302,12 @@ class Verifier:
     async def _compare(self, endpoint: EngineSnapshot, timeout_s: float) -> Proof:
         sides = comparison_pair(self._monitor.snapshot)
         found = await self._golden.compare(GOLDEN_TOKENS, timeout_s)
-        name = f"golden: {sides[0].id if sides else 'prefill'} alone and through {endpoint.id}"
+        name = f"comparison: {sides[0].id if sides else 'prefill'} alone and through {endpoint.id}"
         proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, endpoint.id)
         if found.agree is not False:
             return proof
         fix = "check block size, KV layout and quantization of both"
-        return replace(proof, passed=False, seen=f"they differ (E9): {found.seen}; {fix}")
+        return replace(proof, passed=False, seen=f"they differ (failure E9): {found.seen}; {fix}")
 
     def _remember(self, made: Verification, endpoint: EngineSnapshot) -> None:
         """Record for every engine what failed or passed."""
