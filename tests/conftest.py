@@ -16,7 +16,7 @@ settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
-LONGEST_FIRST = ("tests/e2e/", "tests/serving/", "tests/screens/test_monkey")
+LONGEST_FIRST = ("tests/e2e/", "tests/services/serving/", "tests/screens/test_monkey")
 """Files by the start of their path; each of them waits for real processes, or presses thousands of keys."""
 
 

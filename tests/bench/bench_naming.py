@@ -21,8 +21,8 @@ from console.demo.processes import descendants
 from console.services.monitoring.intervals import Intervals
 from console.services.session import Session
 from tests.e2e.cluster import Lab
-from tests.serving.labs import LAYOUT, load_on, named, ready, small_lab, watched
-from tests.serving.test_planted import WHOLE, below
+from tests.services.serving.labs import LAYOUT, load_on, named, ready, small_lab, watched
+from tests.services.serving.test_planted import WHOLE, below
 from tests.waiting import until
 
 ASKED = Intervals(golden_s=30.0, works_s=20.0, drift_s=20.0)

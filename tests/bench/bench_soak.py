@@ -17,7 +17,7 @@ from pathlib import Path
 
 from console.services.monitoring.intervals import Intervals
 from console.services.session import Session
-from tests.serving.labs import small_lab, watched
+from tests.services.serving.labs import small_lab, watched
 
 TIMES = 10
 """How much faster than usual engines are asked."""

@@ -43,7 +43,7 @@ from console.services.readiness.preflight import Report
 from console.services.serving.coverage import RankProof
 from console.services.serving.verification import Proof, Verification
 from console.services.serving.verification import VerificationRequest as ProofAsk
-from tests.screens.evaluations import FakeEvaluator
+from tests.screens.evaluation.evaluations import FakeEvaluator
 
 NOW = 1_764_000_000.0
 FULL = {"prefill": ("p0", "p1"), "decode": ("d0", "d1")}

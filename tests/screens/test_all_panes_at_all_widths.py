@@ -32,8 +32,8 @@ from screens.panes.plan import PlanPane
 from screens.panes.table import PANES
 from screens.styled_lines import plain
 from tests.screens.fakes import FakeSession
+from tests.screens.grid.test_grid import LargeSession
 from tests.screens.seen import Seen, running
-from tests.screens.test_grid import LargeSession
 
 WIDTHS = (60, 67, 80, 93, 100, 119, 120, 121, 160, 179, 180, 200)
 TALL = 150

@@ -8,8 +8,8 @@ import pytest
 
 from screens.candidates import Candidate, matching
 from tests.screens.fakes import FakeSession
+from tests.screens.panes.test_log_pane import pane, session_with_log
 from tests.screens.seen import Seen, running
-from tests.screens.test_log_pane import pane, session_with_log
 
 CANDIDATES = tuple(
     map(Candidate, ("logs", "log ", "log decode-1", "log prefill-0", "layout", "start", "start ", "start decode-1"))

@@ -1,1 +1,0 @@
-"""Node readiness from the command line down to the nodes."""
