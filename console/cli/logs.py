@@ -137,7 +137,10 @@ def _filled(session: Session, engines: Sequence[str]) -> bool:
     """Whether the copies hold what the nodes that answer have."""
     seen = [session.snapshot.engines[name] for name in engines if name in session.snapshot.engines]
     up = {name for name, node in session.snapshot.nodes.items() if node.link.state is LinkState.UP}
-    return all(engine.node not in up or engine.log_copied >= (engine.log_bytes or 0) for engine in seen)
+    copied = (
+        not engine.connecting and engine.log_copied >= (engine.log_bytes or 0) for engine in seen if engine.node in up
+    )
+    return all(copied)
 
 
 class LogLineData(TypedDict):
