@@ -110,7 +110,7 @@ class Session:
         self._proofs = ProofStore(self._monitor, proofs_path(self.state_dir, cluster.name))
         self.maintenance = Maintenance(self._monitor, self._links, self.operator, self.state_dir, operator_name())
         self._comparison = LogVerification(self._monitor, self._links, self.logs, intervals)
-        self.verifier = Verifier(self._monitor, self._links)
+        self.verifier = Verifier(self._monitor, self._links, self.works.comparison)
         own = self.state_dir / "signatures.yaml"
         self.diagnosis = DiagnosisWatch(self._monitor, self.logs, intervals, own=own)
         self.alerts = AlertWatch(self._monitor, self.journal, lock_path(self.state_dir, cluster.name), sends=alerts)

@@ -31,26 +31,33 @@ class RankProof:
     """Whether its node is unreachable or allows no requests."""
 
 
+async def rank_counters(
+    monitor: Monitor, links: Mapping[str, NodeLink], servers: Sequence[EngineSnapshot]
+) -> dict[str, Mapping[str, float]]:
+    """Rank -> its counters by name; ranks without readable metrics are missing."""
+
+    async def read(engine: EngineSnapshot) -> dict[str, Mapping[str, float]]:
+        address = monitor.deployment.address(engine.node) or "127.0.0.1"
+        http = client(links[engine.node], monitor.deployment.layout, engine.group)
+        scrape = await http.metrics(address, engine.port or 0, SCRAPE_S)
+        return {f"{engine.group}-{label}": each.counters for label, each in scrape.engines.items()}
+
+    found: dict[str, Mapping[str, float]] = {}
+    for part in await asyncio.gather(*(read(engine) for engine in servers)):
+        found.update(part)
+    return found
+
+
 async def finished_requests(
     monitor: Monitor, links: Mapping[str, NodeLink], servers: Sequence[EngineSnapshot]
 ) -> dict[str, float]:
     """Rank -> number of finished requests; ranks without readable metrics are missing."""
+    return {name: finished(each) for name, each in (await rank_counters(monitor, links, servers)).items()}
 
-    async def read(engine: EngineSnapshot) -> dict[str, float]:
-        address = monitor.deployment.address(engine.node) or "127.0.0.1"
-        http = client(links[engine.node], monitor.deployment.layout, engine.group)
-        scrape = await http.metrics(address, engine.port or 0, SCRAPE_S)
-        return {
-            f"{engine.group}-{label}": sum(
-                value for name, value in each.counters.items() if name.startswith("finished:")
-            )
-            for label, each in scrape.engines.items()
-        }
 
-    found: dict[str, float] = {}
-    for part in await asyncio.gather(*(read(engine) for engine in servers)):
-        found.update(part)
-    return found
+def finished(counters: Mapping[str, float]) -> float:
+    """The number of finished requests that the counters of a rank show."""
+    return sum(value for name, value in counters.items() if name.startswith("finished:"))
 
 
 def was_reached(target: RankTarget, before: Mapping[str, float], after: Mapping[str, float]) -> bool | None:

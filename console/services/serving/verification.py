@@ -31,7 +31,6 @@ MOST = 64
 """Maximum number of chats through the proxy when no number is given."""
 ROUNDS = 3
 """How often to send more chats to a server whose ranks cannot be addressed."""
-GOLDEN_TOKENS = 16
 COVERAGE = "ranks"
 """Name of the proof that every rank answered."""
 
@@ -88,7 +87,8 @@ class Verification:
         """`verified`, or `NOT verified` with the engines that failed."""
         if self.passed:
             return "verified"
-        about = name_ranges(in_order(each.engine for each in self.failed if each.engine))
+        wrong = {each.engine for each in self.ranks if each.answered is False}
+        about = name_ranges(in_order({each.engine for each in self.failed if each.engine} | wrong))
         return "NOT verified" + (f"; checks of {about} failed" if about else "")
 
     def words(self) -> str:
@@ -132,10 +132,10 @@ class _Run:
 class Verifier:
     """Verifies the deployment of one session."""
 
-    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink]) -> None:
+    def __init__(self, monitor: Monitor, links: Mapping[str, NodeLink], comparison: OutputComparison) -> None:
         self._monitor = monitor
         self._links = links
-        self._golden = OutputComparison(monitor, links)
+        self._comparison = comparison
 
     async def run(self, notice: Callable[[Proof], None], ask: VerificationRequest | None = None) -> Verification:
         """Chat through the proxy and with every rank, then compare prefill alone with both; `notice` gets each result.
@@ -158,10 +158,9 @@ class Verifier:
             ]
             await asyncio.gather(*through)
         ranks = await self._try_ranks(work, before, servers)
-        words = coverage_words(ranks)
-        work.add(Proof(COVERAGE, _all(each.answered for each in ranks), words))
         if endpoint.role == "proxy" and self._with_port("prefill") and self._with_port("decode"):
-            work.add(await self._compare(endpoint, ask.timeout_s))
+            ranks = await self._compare(work, endpoint, ranks)
+        work.add(Proof(COVERAGE, _all(each.answered for each in ranks), coverage_words(ranks)))
         made = Verification(tuple(work.proofs), ranks)
         self._remember(made, endpoint)
         return made
@@ -299,15 +298,25 @@ class Verifier:
             return RankProof(target.id, target.process, None, f"{target.server} does not report which ranks it used")
         return RankProof(target.id, target.process, proof.passed, "" if proof.passed else proof.seen)
 
-    async def _compare(self, endpoint: EngineSnapshot, timeout_s: float) -> Proof:
+    async def _compare(
+        self, work: _Run, endpoint: EngineSnapshot, ranks: tuple[RankProof, ...]
+    ) -> tuple[RankProof, ...]:
+        """Compare prefill alone with answers through the proxy. Gives the ranks, where those whose answers differ failed."""
         sides = comparison_pair(self._monitor.snapshot)
-        found = await self._golden.compare(GOLDEN_TOKENS, timeout_s)
+        found = await self._comparison.compare(work.ask.timeout_s, work.ask.requests)
         name = f"comparison: {sides[0].id if sides else 'prefill'} alone and through {endpoint.id}"
-        proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, endpoint.id)
+        about = in_order({each.engine for each in ranks if each.id in found.ranks}) or [endpoint.id]
+        proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, about[0])
         if found.agree is not False:
-            return proof
+            work.add(proof)
+            return ranks
         fix = "check block size, KV layout and quantization of both"
-        return replace(proof, passed=False, seen=f"they differ (failure E9): {found.seen}; {fix}")
+        work.add(replace(proof, passed=False, seen=f"they differ (failure E9): {found.seen}; {fix}"))
+        why = "through the proxy it answers otherwise than prefill alone (failure E9)"
+        return tuple(
+            replace(each, answered=False, why=why) if each.id in found.ranks and each.answered is not False else each
+            for each in ranks
+        )
 
     def _remember(self, made: Verification, endpoint: EngineSnapshot) -> None:
         """Record for every engine what failed or passed."""

@@ -61,7 +61,7 @@ class WorksWatch:
         self._intervals = intervals or Intervals()
         step = min(0.5, self._intervals.works_first_s)
         self._poller = Poller(monitor, links, "works", states=_ASKED, at_once=AT_ONCE, step_s=step)
-        self._golden = OutputComparison(monitor, links)
+        self.comparison = OutputComparison(monitor, links)
         self._compared: tuple[object, float] = ((), 0.0)
         """The runs of the last comparison, and its time."""
         self._behind: frozenset[tuple[str, str | None]] = frozenset()
@@ -285,7 +285,7 @@ class WorksWatch:
         fresh = self._compared[0] == runs and time.monotonic() - self._compared[1] < self._intervals.golden_s
         if fresh and DIFFER not in proxy.facts:
             return
-        found = await self._golden.compare(TOKENS, self._intervals.works_timeout_s)
+        found = await self.comparison.compare(self._intervals.works_timeout_s)
         if found.agree is not None:
             self._compared = (runs, time.monotonic())
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -137,7 +138,9 @@ def test_verify_reaches_every_rank_and_finds_both_sides_agree(serving: Lab) -> N
     assert {rank["id"]: rank["engine"] for rank in found["ranks"]} == {
         name: name for name in ("prefill-0", "decode-0", "decode-1", "whole-0", "whole-1")
     }
-    assert proofs["comparison: prefill-0 alone and through proxy"]["passed"] is True
+    compared = proofs["comparison: prefill-0 alone and through proxy"]
+    assert compared["passed"] is True
+    assert "differ" not in compared["seen"], "equal answers through every decode rank"
     assert found["verdict"].startswith("verified; 5 of 5 ranks answered")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -227,6 +230,25 @@ async def test_a_wrong_block_size(serving: Lab) -> None:
     async with healthy(serving) as session:
         with planted(serving, "d0", "decode", "block-size"):
             await is_named(session, "E9", "proxy")
+        await is_over(session)
+
+
+async def test_a_wrong_block_size_of_one_decode_engine_is_found_by_verify_and_the_engine_is_named(serving: Lab) -> None:
+    async with healthy(serving, replace(CADENCES, works_s=3600.0)) as session:
+        with planted(serving, "d0", "decode-1", "block-size"):
+            found = await verified(session, passed=False)
+            (wrong,) = found.failed[:1]
+            assert wrong.name == "comparison: prefill-0 alone and through proxy"
+            assert wrong.engine == "decode-1"
+            assert re.search(
+                r"\d of \d+ answers differ, by counters those of decode-1: prefill-0 alone answers '", wrong.seen
+            )
+            assert "through proxy '" in wrong.seen
+            assert found.words().startswith(
+                "NOT verified; checks of decode-1 failed; 4 of 5 ranks answered; failed: decode-1"
+            )
+            await is_named(session, "E9", "proxy")
+        await verified(session, passed=True)
         await is_over(session)
 
 

@@ -21,6 +21,7 @@ from console.services.monitoring.monitor import Monitor
 from console.services.serving.answer_checks import ChatStream, completion_text, streamed
 from console.services.serving.condition_facts import BAD_ANSWERS, facts_of
 from console.services.serving.coverage import RankProof, coverage_words
+from console.services.serving.output_comparison import OutputComparison
 from console.services.serving.verification import Proof, Verification, VerificationRequest, Verifier
 from tests.services.deployments import CLUSTER
 from tests.services.monitoring.test_monitor import probed
@@ -169,7 +170,9 @@ async def test_a_verification_proves_the_service_or_brings_it_down(tmp_path: Pat
     monitor.publish()
     assert monitor.snapshot.service is not None
     assert monitor.snapshot.service.state == "UNPROVEN", "health alone proves nothing"
-    found = await Verifier(monitor, links).run(lambda _: None, VerificationRequest(requests=3))
+    found = await Verifier(monitor, links, OutputComparison(monitor, links)).run(
+        lambda _: None, VerificationRequest(requests=3)
+    )
     assert found.passed is (state == "UP")
     assert [each.name for each in found.proofs if each.number] == [
         "chat 1 to rank mixed-0", "chat 2 to rank mixed-1", "chat 3 to rank mixed-0",
