@@ -56,7 +56,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--threshold",
         type=float,
         metavar="X",
-        help="allowed difference to the baseline: accuracy points, or a share of the throughput",
+        help="allowed difference from the baseline: accuracy points, or a share of the throughput",
     )
     parser.add_argument("--yes", action="store_true", help="start without a confirmation")
     parser.add_argument("--dry-run", action="store_true", help="check and print the command, start nothing")

@@ -18,7 +18,7 @@ from console.probes.sanitize import clean
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `layouts`."""
-    text = "list the shipped layouts, or print one as a start for your own"
+    text = "list the shipped layouts, or print one as a starting point for your own"
     parser = subparsers.add_parser("layouts", help=text, description=text)
     parser.add_argument("name", nargs="?", metavar="NAME", help="print the file of this layout")
     add_output(parser, json="a list of layouts", jsonl="a line for each layout")

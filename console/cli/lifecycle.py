@@ -40,6 +40,11 @@ _NO_WAIT: dict[Verb, str] = {
     "kill": "ignored: a kill returns when it is verified",
 }
 
+_UNMANAGED: dict[Verb, str] = {
+    "stop": "send TERM to an unmanaged process that `status` lists, instead of stopping engines; nothing is killed",
+    "kill": "send KILL to an unmanaged process that `status` lists and to its child processes, instead of killing engines",
+}
+
 _HOW_TO_CONFIRM = {
     True: "type the confirmation in a terminal, or give --yes",
     False: "type the confirmation in a terminal, or give --yes-stop PID",
@@ -53,7 +58,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         parser.add_argument("engines", nargs="*", metavar="ENGINE", help=_ENGINES)
         parser.add_argument("--no-wait", action="store_true", help=_NO_WAIT[verb])
         if verb in ("stop", "kill"):
-            text = "stop an unmanaged process that `status` lists, instead of engines"
+            text = _UNMANAGED[verb]
             parser.add_argument("--unmanaged", metavar="NODE:PID", help=text)
             parser.add_argument(
                 "--yes-stop",

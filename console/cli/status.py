@@ -163,7 +163,7 @@ def _advice(snapshot: ClusterSnapshot) -> Iterator[str]:
     yield from _causes(summarize(snapshot.diagnoses, lambda each: each))
     for lines, names in group_by_drift(snapshot.engines.values()).items():
         yield ""
-        yield f"until a restart {list_text(names, 1)} runs with other settings: {'; '.join(lines)}"
+        yield f"settings that differ from the layout until a restart, of {list_text(names, 1)}: {'; '.join(lines)}"
     if snapshot.service is not None and snapshot.service.state is ServiceState.UNPROVEN:
         yield ""
         yield "to prove that the deployment serves: dsv4-console status --prove, or dsv4-console verify"

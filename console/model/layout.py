@@ -42,7 +42,7 @@ class Model(Written):
     weights_gib: float | None = Field(default=None, gt=0)
     """Size of the weights on disk, for the estimate of the HBM that they need."""
     accuracy: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
-    """Dataset → least accuracy of `eval` in percent; the default are the figures that upstream publishes for the model."""
+    """Dataset → least accuracy of `eval` in percent; the defaults are the figures that upstream publishes for the model."""
 
     @field_validator("source")
     @classmethod

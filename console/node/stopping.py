@@ -1,4 +1,5 @@
-"""Ends runs: TERM to all main processes at once, time to end, KILL for what carries the cookie, then a look whether it is gone.
+"""Ends runs: TERM to all main processes at once, time to end, KILL for every process with the run's
+cookie, then a check that none is left.
 
 A process is signalled only when its start time and its cookie (or its descent from the run's supervisor) are right in the
 same step. Nothing is ever killed by name. Draining a proxy and looking at devices is the console's part.

@@ -71,7 +71,7 @@ RULES = (
         "S3",
         "Engines behind a proxy use plain HTTP",
         Severity.WARNING,
-        "The proxy sends plain HTTP to the port of an engine. The console can also use TLS and sockets: it asks on the node.",
+        "The proxy sends plain HTTP to the port of an engine. The console itself also reaches engines over TLS or Unix sockets.",
         "Use TLS in front of the proxy only.",
         "vllm-ascend load_balance_proxy_server_example.py",
         _plain,

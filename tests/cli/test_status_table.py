@@ -115,7 +115,9 @@ def test_what_a_restart_would_change_is_told_once_for_engines_that_differ_alike(
     picture = ClusterSnapshot(at=100.0, cluster="lab", deployment="x", engines=engines)
     _print_table(picture)
     told = [line for line in capsys.readouterr().out.splitlines() if "until a restart" in line]
-    assert told == ["until a restart decode-0 +1 more runs with other settings: --max-num-seqs 60, planned 30"]
+    assert told == [
+        "settings that differ from the layout until a restart, of decode-0 +1 more: --max-num-seqs 60, planned 30"
+    ]
     assert [each["differs"] for each in status_data(picture)["engines"]] == [[*lines]] * 3 + [[]]
 
 

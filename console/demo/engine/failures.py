@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 KINDS: Final[Mapping[str, str]] = {
-    "address": "the data-parallel address is not of the node: ZMQError, exit 1 (an actual wrong address has this effect)",
+    "address": "the data-parallel address does not belong to the node: ZMQError, exit 1 (so does a wrong address)",
     "port": "a process that is not vLLM holds the HTTP port: Errno 98, exit 1",
     "path": "the model path is not mounted: HFValidationError, exit 1",
     "nic": "the network interface does not exist: the worker logs it; the engine exits with code 1 after N seconds (`nic 60`)",

@@ -26,10 +26,10 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
         "--tool", choices=tuple(TOOLS), default="vllm", help="measuring tool (default: vllm bench serve)"
     )
     parser.add_argument("--input-len", type=int, default=1024, metavar="TOKENS", help="length of the random prompts")
-    parser.add_argument("--output-len", type=int, default=256, metavar="TOKENS", help="tokens asked for")
+    parser.add_argument("--output-len", type=int, default=256, metavar="TOKENS", help="length of each answer")
     parser.add_argument("--num-prompts", type=int, default=100, metavar="N")
     parser.add_argument("--warmups", type=int, metavar="N", help="warm-up requests before the measurement")
-    parser.add_argument("--concurrency", type=int, metavar="N", help="requests in flight at most")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="maximum number of concurrent requests")
     parser.add_argument("--request-rate", type=float, metavar="PER_S", help="open loop: send at this rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sweep", metavar="N,N,…", help="one run after the other at these concurrencies")
@@ -51,7 +51,7 @@ def add_eval(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--on", default="", metavar="NODE", help="where the tool runs (default: the endpoint's node)")
     parser.add_argument("--endpoint", default="", metavar="HOST:PORT", help="default: the proxy, or the first engine")
-    parser.add_argument("--model", default="", metavar="ID", help="default: what the engine says it serves")
+    parser.add_argument("--model", default="", metavar="ID", help="default: the model name that the engine reports")
     parser.add_argument("--config", default="", metavar="NAME", help="AISBench's dataset configuration")
     parser.add_argument("--program", default="", metavar="PATH", help="ais_bench, where it is not on PATH")
     parser.add_argument("--generation", metavar="JSON", help="further sampling parameters of AISBench")

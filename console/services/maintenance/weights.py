@@ -191,7 +191,9 @@ class WeightManager:
             if over:
                 raise ConsoleError(last_line(log) or "the source exited without output")
             await asyncio.sleep(ASK_EVERY_S / 4)
-        raise ConsoleError(f"the source has not started after {BEGIN_S:.0f} s", hint=f"see logs {SOURCE}")
+        raise ConsoleError(
+            f"the source has not started after {BEGIN_S:.0f} s", hint=f"read its log: dsv4-console logs {SOURCE}"
+        )
 
     async def _end_idle_source(self, name: str) -> None:
         """Stop a source without copies. Raises Refused while a copy uses it."""

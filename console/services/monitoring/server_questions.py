@@ -1,4 +1,4 @@
-"""Keeps the standing questions to the servers of a session in step with what is to be asked."""
+"""Updates the standing questions to API servers when engines or intervals change."""
 
 from __future__ import annotations
 

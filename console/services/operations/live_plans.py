@@ -84,7 +84,9 @@ def scale_plan(
     """
     copies = edits.family(deployment, group)
     if len(deployment.assignment.of(group)) != deployment.layout.groups[group].nodes:
-        raise Refused(f"{group} has not all its nodes, so it cannot be copied", hint=f"assign {group} its nodes first")
+        raise Refused(
+            f"{group} does not have all its nodes, so it cannot be copied", hint=f"assign {group} its nodes first"
+        )
     if count < 1:
         raise UsageError(
             f"{group}: the count must be at least 1, not {count}", hint=f"to stop the last group: stop {group}-0"
@@ -92,7 +94,7 @@ def scale_plan(
     in_layout = 1 + sum(like == group for like in deployment.layout.counted.values())
     if count < in_layout:
         raise UsageError(
-            f"the layout has {in_layout} groups like {group}; scaling cannot go below that, to {count}",
+            f"the layout has {in_layout} groups like {group}; scale cannot reduce them to {count}",
             hint=f"stop one of {', '.join(copies[:in_layout])}, or change `count` of {group} in the layout",
         )
     if count == len(copies):
@@ -159,7 +161,7 @@ def _shrink_plan(deployment: Deployment, snapshot: ClusterSnapshot, removed: Seq
     after = deployment
     for name in removed:
         after = edits.drop_copy(after, name)
-    title = f"remove {', '.join(removed)} and free its nodes"
+    title = f"remove {', '.join(removed)} and free {'its' if len(removed) == 1 else 'their'} nodes"
     return replace(
         plan,
         verb="scale",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from console.model.counting import counted
 from console.model.errors import ConsoleError, NodeError, Unreachable
 from console.model.payload import AssignmentChange, Endpoint, ProxyChange
 from console.model.plan import Step
@@ -49,7 +50,7 @@ def parse_answer(answer: HttpAnswer) -> ProxyList:
     """The lists in the proxy's answer. Raises NodeError for an error, a refusal, or a proxy without `/instances`."""
     if answer.error or answer.status != 200:
         error_text = clean(answer.error) or f"{answer.status} {clean(answer.body[:120].decode('utf-8', 'replace'))}"
-        hint = "only the load-balance proxy has /instances; see logs proxy"
+        hint = "only the load-balance proxy has /instances; read its log: dsv4-console logs proxy"
         raise NodeError(f"the proxy refused the change: {error_text}", kind="refused", hint=hint)
     try:
         found = json.loads(answer.body)
@@ -58,7 +59,9 @@ def parse_answer(answer: HttpAnswer) -> ProxyList:
         lists = [tuple(str(each) for each in found[f"current_{role}_instances"]) for role in ("prefill", "decode")]
         return ProxyList(clean(str(found.get("message", "")))[:200], lists[0], lists[1])
     except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise NodeError("the proxy's answer is not a list of engines", kind="refused", hint="see logs proxy") from error
+        raise NodeError(
+            "the proxy's answer is not a list of engines", kind="refused", hint="read its log: dsv4-console logs proxy"
+        ) from error
 
 
 async def read_list(http: EngineHttp, address: str, port: int) -> ProxyList:
@@ -101,10 +104,10 @@ class ProxySteps:
             if idle >= IDLE_POLLS:
                 return f"{removed}; no request left after {time.monotonic() - started:.0f} s"
             if self._context.cancelled.is_set():
-                return f"{removed}; {left} requests still run. The engines stay out of the proxy: sync-proxy adds them again"
-            report(f"{removed}; {left} requests still run")
+                return f"{removed}; {_still(left)}. The engines stay out of the proxy: sync-proxy adds them again"
+            report(f"{removed}; {_still(left)}")
             await asyncio.sleep(POLL_S)
-        return f"{removed}; {left} requests still ran after {limit:.0f} s and are aborted"
+        return f"{removed}; {_still(left)} after {limit:.0f} s; the stop of the engines aborts them"
 
     async def leave(self, step: Step, report: Report) -> str:
         """Remove engines that no longer serve from the proxy."""
@@ -194,3 +197,7 @@ def _waiting(missing: dict[str, str], isolated: set[str]) -> str:
     if any(name in isolated for name in missing.values()):
         return f"{names}: the proxy takes a removed engine back only after a moment without any request"
     return f"{names}: the proxy does not list them yet; it checks every 10 s whether they answer"
+
+
+def _still(left: int) -> str:
+    return f"{counted(left, 'request')} still run{'s' if left == 1 else ''}"

@@ -98,7 +98,7 @@ def _held(policy: Restart, group: str, members: Sequence[Member], failure: Failu
     if failure.launch_error:
         return f"its restart failed before the launch ({failure.launch_error}): {by_hand}"
     if failure.at - failed_at > policy.within:
-        return f"that was {exact(round((failure.at - failed_at) / 60) * 60)} before this console saw it: {by_hand}"
+        return f"the failure was {exact(round((failure.at - failed_at) / 60) * 60)} old when this console saw it: {by_hand}"
     return ""
 
 

@@ -273,7 +273,7 @@ def _degraded_error(engines: Sequence[EngineSnapshot], diagnoses: Sequence[Diagn
     why = next((each for each in diagnoses if each.engine == late[0].id and each.severity != "advice"), None)
     known = f"{why.signature} {why.title}: {why.remedy} " if why else ""
     text = f"{late[0].id} on {late[0].node} degraded: {late[0].cause}"
-    return ConsoleError(text, hint=f"{known}The engines keep running; see logs {late[0].id}")
+    return ConsoleError(text, hint=f"{known}The engines keep running; read the log: dsv4-console logs {late[0].id}")
 
 
 def _logs_read(engines: Sequence[EngineSnapshot]) -> bool:
@@ -295,8 +295,10 @@ def _end_error(engines: Sequence[EngineSnapshot], diagnoses: Sequence[Diagnosis]
         if engine.state in _BROKEN:
             text = f"{engine.id} on {engine.node} {engine.state}: {engine.cause}"
             known = f"{why.signature} {why.title}: {why.remedy} " if why and why.engine == engine.id else ""
-            where = f"{why.where}; " if why and known and why.where else ""
-            return ConsoleError(text, hint=f"{known}{'See' if known else 'see'} {where}logs {engine.id}")
+            read = "Read" if known else "read"
+            if why is not None and known and why.where:
+                read = f"See {why.where}; read"
+            return ConsoleError(text, hint=f"{known}{read} the log: dsv4-console logs {engine.id}")
         if engine.state is EngineState.EXITED:
             who = f" {engine.asked.who()}" if engine.asked else ""
             text = f"{engine.id} on {engine.node} was stopped meanwhile{who}"

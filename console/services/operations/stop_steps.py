@@ -124,7 +124,7 @@ class StopSteps:
         found = parse_listeners((await link.run_command(probe.argv, probe.timeout_s)).stdout)
         open_ports = [str(each.port) for each in step.stops if each.port and listens(found, each.address, each.port)]
         if open_ports:
-            return f"port {', '.join(open_ports)} still has a listener"
+            return f"still a listener on port {', '.join(open_ports)}"
         wanted = self._devices(step)
         if not wanted:
             return ""

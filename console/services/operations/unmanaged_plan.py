@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from console.model.counting import counted
 from console.model.durations import two_units
 from console.model.errors import Refused, UsageError
 from console.model.payload import ProcessEnd, ProcessId
@@ -47,16 +48,22 @@ def end_process_plan(
     )
 
 
+def _children(count: int) -> str:
+    return f"{count} child process{'' if count == 1 else 'es'}"
+
+
 def _losses(found: UnmanagedProcess, now: float) -> tuple[str, ...]:
     age = found.age_s(now)
     since = "" if age is None else f", up {two_units(age)}"
     where = f", in container {found.container}" if found.container else ""
-    tree = f" with {len(found.below)} more processes" if found.below else ""
+    tree = f" with {_children(len(found.below))}" if found.below else ""
     lines = [
         f"pid {found.pid}{tree} of {found.owner or 'an unknown owner'}{since}{where}: {found.command[:COMMAND_CHARS]}"
     ]
     if found.why is UnmanagedReason.OTHER_BASE:
         lines.append(f"{found.reason}: stop it there if you can; that console will show an end without a stop request")
     if found.mib is not None:
-        lines.append(f"it and its child processes hold {found.mib} MiB of HBM on {len(found.devices)} devices")
+        lines.append(
+            f"it and its child processes hold {found.mib} MiB of HBM on {counted(len(found.devices), 'device')}"
+        )
     return tuple(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from console.model.counting import counted
 from console.model.errors import ConsoleError, UsageError
 from console.model.snapshot import EventLevel
 from console.probes.check_types import Result, Verdict
@@ -69,7 +70,7 @@ class PreflightGate:
             self._monitor.note(EventLevel.WARNING, f"overridden: {_words([each])}", node=node)
         mine = [each for each in report.results if each.node == node]
         unknown = sum(each.verdict is Verdict.UNKNOWN for each in mine)
-        told = [f"{len(mine)} checks", *([f"{len(failed)} overridden"] if failed else [])]
+        told = [counted(len(mine), "check"), *([f"{len(failed)} overridden"] if failed else [])]
         return ", ".join([*told, *([f"{unknown} unknown"] if unknown else [])])
 
     def cancel(self) -> None:

@@ -86,7 +86,7 @@ def _groups(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterator[Alert
             # Text and remedy must belong to the same failure; the cause of the state may be another one.
             seen = (lead.cause or lead.state) if why is None else f"{why.signature} {why.title}: {why.text}"
             text = f"{lead.id} on {lead.node}: {seen}"
-            remedy = why.remedy if why is not None else f"see logs {lead.id}"
+            remedy = why.remedy if why is not None else f"read its log: dsv4-console logs {lead.id}"
             level: Level = "error" if broken else "warning"
             yield Alert(f"group/{group}", level, title, snapshot.at, text, remedy, names)
 
@@ -101,7 +101,7 @@ def _silent_starts(snapshot: ClusterSnapshot, spared: frozenset[str]) -> Iterato
         title = f"{group}: start stalled, {last.id}{more} silent {phase_text(last)}"
         text = f"{last.id} on {last.node}: its log has had no new line for longer than usual ({last.held_up})"
         names = tuple(each.id for each in mine)
-        remedy = f"see logs {last.id}; if it hangs, restart its group"
+        remedy = f"read its log: dsv4-console logs {last.id}; if it hangs, restart its group"
         yield Alert(f"silent/{group}", "warning", title, snapshot.at, text, remedy, names)
 
 

@@ -218,7 +218,9 @@ class WorksWatch:
         moves = run_record.metrics.moves(label, now - SEEN_AFTER * self._intervals.metrics_s)
         if not answer.status and answer.took_s >= limit and moves:
             self._failures.pop(failed, None)
-            return HealthCheck("works", Grade.OK, "late: requests of others move tokens", now)
+            return HealthCheck(
+                "works", Grade.OK, "no answer in time, but other requests on this rank produce tokens", now
+            )
         wrong = trial_fault(answer) or odd
         if not wrong:
             self._failures.pop(failed, None)
@@ -231,7 +233,10 @@ class WorksWatch:
             return HealthCheck("works", Grade.UNKNOWN, f"{name}{wrong}; asking once more", now)
         if hangs:
             return HealthCheck(
-                "works", Grade.FAIL, f"hangs: {name}{wrong} to {TOKENS} tokens, while /health says 200", now
+                "works",
+                Grade.FAIL,
+                f"hangs: {name}a request for {TOKENS} tokens failed ({wrong}), while /health answers 200",
+                now,
             )
         return HealthCheck("works", Grade.FAIL, name + wrong, now)
 
@@ -251,7 +256,7 @@ class WorksWatch:
             run_record.works = HealthCheck("works", Grade.OK, f"{TOKENS} tokens in {answer.took_s * 1000:.0f} ms", now)
             self._failures.pop(failed, None)
         elif failing and not answer_fault(answer):
-            words = f"{wrong}; behind it {', '.join(failing)} answers wrongly"
+            words = f"{wrong}; wrong answers come from these engines of the proxy: {', '.join(failing)}"
             run_record.works = HealthCheck("works", Grade.UNKNOWN, words, now)
             self._poller.schedule(key, self._intervals.works_again_s)
         else:

@@ -120,7 +120,7 @@ def test_a_plan_that_did_not_get_through_is_not_tried_for_ever() -> None:
 def test_an_old_failure_is_left_to_whoever_opened_the_console() -> None:
     held = _stand(FAILED, at=NOW + 7200)
     assert held.state is RestartState.HELD
-    assert "2 h before this console saw it" in held.reason
+    assert "2 h old when this console saw it" in held.reason
 
 
 def test_another_operator_goes_first() -> None:

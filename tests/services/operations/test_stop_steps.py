@@ -183,10 +183,10 @@ def _loaded(device: int, pid: int | None = None) -> bytes:
 @pytest.mark.parametrize(
     ("engines", "port", "told"),
     [
-        (("decode-0",), 7100, ["port 7100 still has a listener"]),
-        (("decode-0", "decode-1"), 7101, ["port 7101 still has a listener"]),
+        (("decode-0",), 7100, ["still a listener on port 7100"]),
+        (("decode-0", "decode-1"), 7101, ["still a listener on port 7101"]),
         (("decode-0",), 7101, []),
-        (("gone-0", "decode-0"), 7100, ["port 7100 still has a listener"]),
+        (("gone-0", "decode-0"), 7100, ["still a listener on port 7100"]),
     ],
 )
 async def test_a_stop_is_verified_only_when_the_ports_of_its_engines_are_closed(
@@ -243,7 +243,7 @@ async def test_who_cancels_waits_no_longer_for_ports_and_is_told_what_is_open(tm
     node = Node(lambda _: (0, b""))
     node.listeners = [_listening(7100)] * 2
     found, _ = await _verify(tmp_path, node, cancelled=True)
-    assert found == "d0: port 7100 still has a listener"
+    assert found == "d0: still a listener on port 7100"
     assert len(node.listeners) == 1, "looked once"
 
 
@@ -254,7 +254,7 @@ async def test_a_node_without_npu_smi_is_told_at_once_and_fails_no_stop(tmp_path
     assert (said, node.asked) == ([], 1)
     node.listeners = [_listening(7100)] * 2
     found, _ = await _verify(tmp_path, node, cancelled=True)
-    assert found == "d0: port 7100 still has a listener", "ports can be asked without it"
+    assert found == "d0: still a listener on port 7100", "ports can be asked without it"
 
 
 async def test_an_old_failure_of_npu_smi_says_nothing_about_now(tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ def test_what_is_wrong_is_said_while_waiting_and_ends_the_wait(monkeypatch: pyte
     with pytest.raises(ConsoleError, match="mixed-0 on n0 degraded: model: serves other, not tiny") as error:
         waited((LAME, READY), said)
     assert error.value.hint == (
-        "S4 the engine serves another model name: Set --served-model-name. The engines keep running; see logs mixed-0"
+        "S4 the engine serves another model name: Set --served-model-name. The engines keep running; "
+        "read the log: dsv4-console logs mixed-0"
     )
     assert (
         "mixed-0 S4 the engine serves another model name: serves other, not tiny; Set --served-model-name." in said[0]
