@@ -305,8 +305,9 @@ class Verifier:
         sides = comparison_pair(self._monitor.snapshot)
         found = await self._comparison.compare(work.ask.timeout_s, work.ask.requests)
         name = f"comparison: {sides[0].id if sides else 'prefill'} alone and through {endpoint.id}"
-        about = in_order({each.engine for each in ranks if each.id in found.ranks}) or [endpoint.id]
-        proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, about[0])
+        about = {each.engine for each in ranks if each.id in found.ranks} or {endpoint.id}
+        engine = next(iter(about)) if len(about) == 1 else ""
+        proof = Proof(name, (found.agree or False) if found.asked else None, found.seen, found.took_s, engine)
         if found.agree is not False:
             work.add(proof)
             return ranks

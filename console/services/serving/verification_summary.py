@@ -44,7 +44,7 @@ class ChatGroup:
 
     @property
     def words(self) -> str:
-        """`18 chats to ranks decode-0..15, 0.30 to 0.37 s: 3 different answers`."""
+        """`18 chats to ranks decode-0..15, 0.30 to 0.37 s: 3 different answers to different prompts`."""
         took = [chat.took_s for each in self.answers for chat in each.chats]
         between = f"{min(took):.2f} s" if min(took) == max(took) else f"{min(took):.2f} to {max(took):.2f} s"
         count = counted(self.count, "chat")
@@ -55,7 +55,7 @@ class ChatGroup:
         """The answer, or how many different ones there are."""
         if len(self.answers) == 1:
             return self.answers[0].text
-        return f"{len(self.answers)} different answers"
+        return f"{len(self.answers)} different answers" + (" to different prompts" if self.passed else "")
 
 
 def chat_groups(proofs: Iterable[Proof]) -> tuple[ChatGroup, ...]:
