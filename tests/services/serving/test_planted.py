@@ -119,7 +119,7 @@ async def verified(session: Session, *, passed: bool) -> Verification:
 
 async def test_a_healthy_lab_works_on_every_rung_and_nothing_is_named_under_load(serving: Lab) -> None:
     async with healthy(serving) as session, load_on(serving) as load:
-        await until(lambda: len(works(session)) == 5, 60.0, "every engine with a port, and the proxy")
+        await until(lambda: len(works(session)) == 6, 60.0, "every engine, also the headless one, and the proxy")
         await until(lambda: session.snapshot.engines["decode-1"].serving is not None, 30.0)
         await load.more(30)
         assert load.wrong == []
