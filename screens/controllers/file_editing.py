@@ -133,5 +133,5 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConsoleError(
-            f"{path}: {error.strerror}", hint="the settings that were read before stay in use"
+            f"{path}: {error.strerror}", hint="the earlier settings stay in use"
         ) from error

@@ -107,7 +107,7 @@ class FileReloading(Controller):
         except ConsoleError as error:
             hint = f"{error.hint}\n" if error.hint else ""
             key = self.interaction.key("edit")
-            more = f"Nothing was changed: the settings that were read before stay in use. {key} opens the file again."
+            more = f"The earlier settings stay in use; {key} opens the file again."
             self.interaction.tell(ConsoleError(str(error), hint=f"{hint}{more}"))
             return
         self.grid.look_at(marks=frozenset())

@@ -53,7 +53,7 @@ async def opened(files: Files) -> AsyncIterator[Seen]:
 async def test_the_layouts_that_fit_are_offered_and_one_is_chosen(tmp_path: Path) -> None:
     files = Files(tmp_path)
     async with opened(files) as seen:
-        await seen.sees("lab: no layout is chosen; which one?")
+        await seen.sees("lab: no layout is chosen; choose one.")
         await seen.sees("do not fit this cluster")
         text = seen.text()
         assert text.index("fit this cluster") < text.index("a3-mixed") < text.index("do not fit") < text.index("a2-pd")
@@ -68,7 +68,7 @@ async def test_the_layouts_that_fit_are_offered_and_one_is_chosen(tmp_path: Path
 async def test_every_pane_can_be_looked_at_without_a_layout_and_what_needs_one_says_so(tmp_path: Path) -> None:
     files = Files(tmp_path)
     async with opened(files) as seen:
-        await seen.sees("lab: no layout is chosen; which one?")
+        await seen.sees("lab: no layout is chosen; choose one.")
         await seen.press("escape")
         await seen.sees("no layout (:layout)")
         await seen.sees("n1")
@@ -78,7 +78,7 @@ async def test_every_pane_can_be_looked_at_without_a_layout_and_what_needs_one_s
         seen.app.main.arrangement.go("logs")
         for key in ("s", "a"):
             await seen.press(key)
-            await seen.sees("lab: no layout is chosen; which one?")
+            await seen.sees("lab: no layout is chosen; choose one.")
             await seen.press("escape")
             await seen.sees("no layout (:layout)")
         assert seen.app.is_running

@@ -95,8 +95,8 @@ async def test_help_tells_the_whole_of_a_row_that_is_cut(tmp_path: Path) -> None
         assert "returns" in seen.text()
         await seen.press(*["backspace"] * 7)
         await seen.type("sync proxy")
-        await seen.sees("Plan to make the proxy list exactly the ready e~")
-        await seen.sees("Plan to make the proxy list exactly the ready engines")
+        await seen.sees("Plan to make the proxy list the ready engines o~")
+        await seen.sees("Plan to make the proxy list the ready engines only")
 
 
 async def test_steps_are_told_in_full(tmp_path: Path) -> None:

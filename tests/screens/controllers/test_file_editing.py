@@ -160,7 +160,7 @@ async def test_a_copy_that_is_there_is_never_written_over(tmp_path: Path, monkey
     files.copy.write_text(MINE + "# mine\n", encoding="utf-8")
     async with opened(files) as seen:
         await seen.press("ctrl+e")
-        await seen.sees("a3-pd has a copy of yours. Edit and use it?")
+        await seen.sees("a3-pd has a copy that you made. Edit and use it?")
         await seen.press("y")
         await seen.sees(lambda: files.read == [{"lab": str(files.copy)}])
         assert files.copy.read_text(encoding="utf-8") == MINE + "# mine\n"

@@ -67,7 +67,7 @@ async def test_wrong_files_are_named_and_the_old_ones_go_on(tmp_path: Path) -> N
         files.wrong = UsageError("cluster.yaml:7: nodes.p0: unknown key 'hots'", hint="did you mean host?")
         await seen.press("f6")
         await seen.sees("cluster.yaml:7: nodes.p0: unknown key 'hots'")
-        await seen.sees("the settings that were read before stay in use")
+        await seen.sees("earlier settings stay in use")
         await seen.press("escape")
         assert not files.sessions[0].closed
         files.sessions[0].set_node("p0", host="elsewhere")
