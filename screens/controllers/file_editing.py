@@ -132,6 +132,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConsoleError(
-            f"{path}: {error.strerror}", hint="the earlier settings stay in use"
-        ) from error
+        raise ConsoleError(f"{path}: {error.strerror}", hint="the earlier settings stay in use") from error

@@ -46,6 +46,8 @@ class _Server:
     """None until the list of models was read after `/health` was last found right."""
     doubted: str = ""
     """The model name of `/metrics` for which the list of models was read again."""
+    doubted_at: float = 0.0
+    """When that name was read; an older list of models proves nothing about it."""
 
 
 class HealthWatch:
@@ -94,7 +96,7 @@ class HealthWatch:
             self._questions.now(key, HTTP)
         run_record = self._monitor.run_record(key)
         if model_changed(run_record) and server.doubted != _label(run_record):
-            server.doubted, server.models = _label(run_record), None
+            server.doubted, server.doubted_at, server.models = _label(run_record), _label_at(run_record), None
             self._questions.now(key, MODEL)
 
     def _ready_set_changed(self, proxy: RunKey) -> bool:
@@ -108,7 +110,7 @@ class HealthWatch:
         server, run_record = self._servers.setdefault(key, _Server()), self._monitor.run_record(key)
         if name == HTTP:
             server.health = answer
-        else:
+        elif answer.at >= server.doubted_at:
             server.models = answer
         checks = self._checks(engine, name, server, run_record)
         if checks:
@@ -144,7 +146,8 @@ class HealthWatch:
             return ()
         model = self._model(server.models)
         if model.grade is Grade.OK:
-            run_record.metrics_model = _label(run_record)
+            if not run_record.metrics_model or server.models.at >= _label_at(run_record):
+                run_record.metrics_model = _label(run_record)
         elif name == HTTP:
             return ()
         return check, model
@@ -187,6 +190,12 @@ def model_changed(run_record: RunRecord) -> bool:
 def _label(run_record: RunRecord) -> str:
     scrape = run_record.metrics.scrape
     return scrape.model if scrape else ""
+
+
+def _label_at(run_record: RunRecord) -> float:
+    """When the newest metrics were read, seconds since the epoch; 0 before the first."""
+    scrape = run_record.metrics.scrape
+    return scrape.at if scrape else 0.0
 
 
 def expected_model(deployment: Deployment) -> str:
