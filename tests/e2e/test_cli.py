@@ -138,7 +138,7 @@ def test_an_engine_that_fails_while_loading_says_why_and_condemns_its_group(a3: 
         assert "decode-5 on d0 failed" in done.stderr
         assert "C1 HBM is full: Lower gpu-memory-utilization" in done.stderr
         assert "See decode in a3-pd (shipped): gpu-memory-utilization 0.9 (line " in done.stderr
-        assert "; logs decode-5" in done.stderr
+        assert "; read the log: dsv4-console logs decode-5" in done.stderr
         again = a3.console("restart", *ROLES, "--dry-run", "decode-0")
         assert (
             "Last run    decode-5 failed with C1 HBM is full, and its settings have not changed"
