@@ -275,7 +275,9 @@ def test_an_answer_is_sent_when_it_is_news_and_else_only_that_it_came_again(node
         node.notify("questions", set=[question])
         until_blocking(lambda: repeated(node, number) >= 3, 20)
         known = answers(node, number)
-        assert [each["status"] for each in known if each["took_s"] < 0.05] == [200]
+        quick = [each for each in known if each["took_s"] < 0.05]
+        assert {each["status"] for each in known} == {200}
+        assert len(quick) <= 1, "a slow answer is news, another quick one is not"
         assert made.connections == 1, "the connection is kept"
         alive[0] = False
         until_blocking(lambda: [each["status"] for each in answers(node, number)].count(503) == 2, 20)
